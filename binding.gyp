@@ -1,0 +1,13 @@
+{
+  "targets": [
+    {
+      "target_name": "weft",
+      "sources": ["<!@(ls netlink/native/*.cc)"],
+      "include_dirs": ["<!@(node -p \"require('node-addon-api').include\")"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_DEPRECATED", "NODE_ADDON_API_CPP_EXCEPTIONS"],
+      "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra", "-fexceptions"],
+      "cflags_cc!": ["-fno-exceptions"],
+      "libraries": ["-pthread"]
+    }
+  ]
+}

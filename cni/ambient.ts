@@ -1,0 +1,52 @@
+/**
+ * Everything a plugin may touch that is not its configuration: environment, streams, clock, files' lock,
+ * other programs. It enters at the top as one argument, so that the whole protocol runs in memory in a test.
+ */
+
+/** Folders that can be moved by one variable each, so that several simulated hosts live on one machine. */
+export interface Paths {
+  /** Leases, in host-local's format; WEFT_DATA_DIR, `/var/lib/cni/networks`. */
+  dataDir: string;
+  /** Locks, indexes, sockets; gone after a reboot; WEFT_RUN_DIR, `/run/weft`. */
+  runDir: string;
+  /** libcni's result cache (its `results` folder is below); WEFT_CACHE_DIR, `/var/lib/cni`. */
+  cacheDir: string;
+  /** Conflists; WEFT_CONF_DIR, `/etc/cni/net.d`. */
+  confDir: string;
+}
+
+export interface RunResult {
+  /** Exit status; 128 + n when signal n ended it. */
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  env?: Readonly<Record<string, string | undefined>>;
+  input?: string;
+  /** Hand the program's stderr to ours instead of returning it. */
+  passStderr?: boolean;
+  /** Milliseconds; the program is ended after that. */
+  timeout?: number;
+}
+
+export interface Ambient {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly paths: Paths;
+  /** All of standard input. */
+  input(): Promise<string>;
+  /** One line of log on stderr; never on stdout. */
+  log(line: string): void;
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Identity of this host for derived MAC addresses: the machine id, or the boot id where there is none. */
+  hostId(): string;
+  /**
+   * Takes an exclusive flock(2) on a file, which is created (0600) if missing, and waits for it.
+   * The lock is compatible with Go's and C's flock users (host-local's `lock`). Returns the release function.
+   */
+  lock(path: string): Promise<() => void>;
+  /** Runs a program to its end; throws CniError(program) only when it cannot be started. */
+  run(file: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
+}

@@ -1,0 +1,139 @@
+/**
+ * A plan is an ordered list of steps: plain data that says what shall be, not how. One file per kind in plan/steps/
+ * knows how a step is applied, undone, verified, removed and rendered.
+ */
+
+/** Whose network namespace a step is about. */
+export type Where = 'host' | 'container';
+
+/** A bridge on the host, shared by attachments; made if missing, never removed by one attachment's DEL. */
+export interface BridgeStep {
+  kind: 'bridge';
+  name: string;
+  /** Fixed from the start, so that it never changes with the ports. */
+  mac: string;
+  /** Bytes; absent: that of the default route's link. An existing bridge keeps its own. */
+  mtu?: number;
+  promisc?: boolean;
+  vlanFiltering?: boolean;
+}
+
+/** How a veth's host end stands in its bridge. */
+export interface PortOptions {
+  hairpin?: boolean;
+  isolated?: boolean;
+  /** Access VLAN (pvid, untagged) and trunks; `dropDefaultVlan` removes VLAN 1. */
+  vlan?: number;
+  trunks?: { min: number; max: number }[];
+  dropDefaultVlan?: boolean;
+}
+
+/** A veth pair, made in one message with its inner end already in the container. */
+export interface VethStep {
+  kind: 'veth';
+  host: { name: string; mac: string; alias: string; master?: string };
+  /** `up: false` leaves the inner end down (disableContainerInterface). */
+  inside: { name: string; mac: string; up: boolean };
+  /** Bytes; absent: that of `master`, else of the default route's link. */
+  mtu?: number;
+  port?: PortOptions;
+  /** Frames from this port with another source MAC are dropped (macspoofchk). */
+  antiSpoof?: boolean;
+}
+
+/** A link that exists already is set up (loopback). */
+export interface LinkUpStep {
+  kind: 'link-up';
+  in: Where;
+  dev: string;
+}
+
+export interface AddressStep {
+  kind: 'address';
+  in: Where;
+  dev: string;
+  /** CIDR. */
+  address: string;
+  /** Run IPv6 duplicate address detection; otherwise the address is usable at once. */
+  dad?: boolean;
+  /** No on-link prefix route for it. */
+  noPrefixRoute?: boolean;
+  /**
+   * For a shared link (a gateway address on a bridge): stays at DEL, and what happens to another address of the same
+   * family and an overlapping prefix that is there already.
+   */
+  shared?: 'refuse' | 'replace';
+}
+
+export interface RouteStep {
+  kind: 'route';
+  in: Where;
+  dev: string;
+  /** CIDR. */
+  dst: string;
+  via?: string;
+  /** Preferred source address. */
+  src?: string;
+  onlink?: boolean;
+  mtu?: number;
+  advmss?: number;
+  priority?: number;
+  table?: number;
+  scope?: number;
+}
+
+export interface NeighbourStep {
+  kind: 'neighbour';
+  in: Where;
+  dev: string;
+  address: string;
+  mac: string;
+}
+
+/** A kernel setting below /proc/sys; `required: false` tolerates that this kernel has no such key. */
+export interface SysctlStep {
+  kind: 'sysctl';
+  in: Where;
+  /** With slashes, below /proc/sys: `net/ipv4/ip_forward`. */
+  key: string;
+  value: string;
+  required?: boolean;
+}
+
+/** Gratuitous ARP and unsolicited neighbour advertisements for the container's addresses. */
+export interface AnnounceStep {
+  kind: 'announce';
+  dev: string;
+  mac: string;
+  /** Without prefix length. */
+  addresses: string[];
+}
+
+export type MasqueradeBackend = 'nftables' | 'iptables';
+
+/** Membership of one container's addresses in the network's masquerade. */
+export interface MasqueradeStep {
+  kind: 'masquerade';
+  network: string;
+  containerId: string;
+  ifname: string;
+  /** Addresses without prefix length, either family. */
+  sources: string[];
+  /** CIDRs: destinations that keep their source (the network's own prefixes); multicast is always excepted. */
+  except: string[];
+  /** Absent: what fits this host (DESIGN, NAT). */
+  backend?: MasqueradeBackend;
+}
+
+export type Step =
+  | BridgeStep
+  | VethStep
+  | LinkUpStep
+  | AddressStep
+  | RouteStep
+  | NeighbourStep
+  | SysctlStep
+  | AnnounceStep
+  | MasqueradeStep;
+
+export type Plan = readonly Step[];
