@@ -44,7 +44,13 @@ export class NetlinkError extends Error {
   /** Which op of the run. */
   readonly index: number;
 
-  constructor(fields: { errno: string; what: string; index: number; kernelMessage?: string; attribute?: string }) {
+  constructor(fields: {
+    errno: string;
+    what: string;
+    index: number;
+    kernelMessage?: string;
+    attribute?: string;
+  }) {
     const words = [fields.kernelMessage, fields.attribute && `attribute ${fields.attribute}`].filter(Boolean);
     super(`cannot ${fields.what}: ${fields.errno}${words.length > 0 ? ` (${words.join(', ')})` : ''}`);
     this.errno = fields.errno;
