@@ -1,0 +1,63 @@
+# weft: every target has a line of help; `make help` prints them.
+SHELL := /bin/bash
+BINDIR ?= /opt/cni/bin
+DESTDIR ?=
+BIN := node_modules/.bin
+SOURCES := $(shell find netlink cni plan firewall ipam plugins runtime cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
+
+.DEFAULT_GOAL := build
+.PHONY: help deps build validators check format pure test demo bench install uninstall clean
+
+help: ## explain every target
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+deps: node_modules/.installed ## install what is missing: Debian packages for building and running, npm packages
+
+node_modules/.installed: package.json package-lock.json .taprc
+	scripts/install-packages.sh build
+	npm ci --no-audit --no-fund --loglevel=error
+	$(BIN)/tap build >/dev/null 2>&1
+	touch $@
+
+build: dist/bin/weft ## make the executables: dist/bin/{weft,bridge,ptp,...}
+
+build/Release/weft.node: node_modules/.installed binding.gyp $(wildcard netlink/native/*) bin/launcher.cc
+	$(BIN)/node-gyp rebuild --loglevel=error >build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
+	@rm -f build.log
+	@touch $@
+
+dist/bin/weft: build/Release/weft.node $(SOURCES)
+	$(BIN)/tsx scripts/build.ts
+
+validators: node_modules/.installed ## generate the configuration validators from the JSON schemas
+	$(BIN)/tsx scripts/generate-validators.ts
+
+check: build ## formatter, linter, compiler, import rules and pure tests: under a minute, no root needed
+	$(BIN)/biome check --error-on-warnings .
+	$(BIN)/tsc -p .
+	$(BIN)/tap run $$(cat test/pure.list)
+
+format: node_modules/.installed ## format the sources
+	$(BIN)/biome check --write .
+
+test: build ## install what is missing, build, run all tests (root; simulated hosts, real containerd and Podman)
+	scripts/install-packages.sh test
+	$(BIN)/tap run
+
+demo: build ## wire two containers to a bridge on a simulated host, show each step, take it away again (root)
+	scripts/install-packages.sh demo
+	dist/bin/weft demo bridge
+
+bench: build ## compare with Debian's containernetworking-plugins in one run (root; some minutes)
+	scripts/install-packages.sh test
+	$(BIN)/tsx bench/run.ts
+
+install: build ## put the executables where runtimes look [DESTDIR= BINDIR=/opt/cni/bin]
+	install -d $(DESTDIR)$(BINDIR)
+	install dist/bin/* $(DESTDIR)$(BINDIR)
+
+uninstall: ## take away what `make install` put there
+	cd dist/bin && for f in *; do rm -f "$(DESTDIR)$(BINDIR)/$$f"; done
+
+clean: ## remove what was built
+	rm -rf build dist

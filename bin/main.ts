@@ -1,0 +1,45 @@
+/**
+ * The one entry of every executable: the launcher passes the name it was called by, and its own file's name.
+ * A plugin's name runs the protocol skeleton; anything else is the `weft` command.
+ */
+import { writeSync } from 'node:fs';
+import { runPlugin } from '../cni/skel.ts';
+import { isPluginName, loadPlugin } from '../plugins/registry.ts';
+import { realAmbient } from '../runtime/ambient.ts';
+
+/** Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is not an error. */
+function writeAll(fd: number, text: string): void {
+  let rest = Buffer.from(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === 'EPIPE') return;
+      if (code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
+async function main(calledAs: string, file: string, args: string[]): Promise<number> {
+  const name = [calledAs, file].find(isPluginName);
+  const ambient = realAmbient(process.env);
+  if (name === undefined) {
+    const { runWeft } = await import('../cli/app.ts');
+    return await runWeft(args, ambient);
+  }
+  const { status, stdout, stderr } = await runPlugin(await loadPlugin(name), ambient);
+  writeAll(2, stderr);
+  writeAll(1, stdout);
+  return status;
+}
+
+const [, , calledAs = 'weft', file = 'weft', ...args] = process.argv;
+main(calledAs, file, args).then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    writeAll(2, `weft: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(1);
+  },
+);

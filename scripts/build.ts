@@ -1,0 +1,101 @@
+/**
+ * Builds dist/bin from the sources and the compiled native parts: one bundle, one native launcher under every
+ * executable's name, the addon, and V8's code cache. Everything is a plain file in one folder, so that
+ * `cp dist/bin/* elsewhere` or symlinks into it work.
+ *
+ * Usage: tsx scripts/build.ts [--out dist/bin]
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+import { PLUGIN_NAMES } from '../plugins/registry.ts';
+
+const { values } = parseArgs({ options: { out: { type: 'string', default: 'dist/bin' } } });
+const root = path.resolve(import.meta.dirname, '..');
+const out = path.resolve(root, values.out);
+
+async function bundle(): Promise<void> {
+  await build({
+    entryPoints: [path.join(root, 'bin/main.ts')],
+    outfile: path.join(out, 'weft-core.js'),
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    keepNames: false,
+    charset: 'ascii',
+    legalComments: 'none',
+    // A function for bin/load.cjs to call: the module scope of CommonJS, without a module.
+    banner: {
+      js: '(function(require,__filename,__dirname){const module={exports:{}},exports=module.exports,__weftUrl=require("url").pathToFileURL(__filename).href;',
+    },
+    footer: { js: '})' },
+    define: { 'import.meta.url': '__weftUrl', 'import.meta.dirname': '__dirname' },
+    logLevel: 'warning',
+  });
+}
+
+function placeFiles(): void {
+  copyFileSync(path.join(root, 'bin/load.cjs'), path.join(out, 'weft-core.cjs'));
+  copyFileSync(path.join(root, 'build/Release/weft.node'), path.join(out, 'weft-core.node'));
+  const launcher = path.join(out, 'weft');
+  copyFileSync(path.join(root, 'build/Release/weft-launcher'), launcher);
+  for (const name of PLUGIN_NAMES) linkSync(launcher, path.join(out, name));
+}
+
+/** A network namespace of one's own where that is allowed: the cache then has what ADD and DEL need, too. */
+function warmUp(): void {
+  const conf = JSON.stringify({
+    cniVersion: '1.0.0',
+    name: 'warm-up',
+    type: 'bridge',
+    bridge: 'warm0',
+    isGateway: true,
+    ipam: { type: 'host-local', ranges: [[{ subnet: '10.1.0.0/24' }], [{ subnet: 'fd00:1::/64' }]] },
+  });
+  const state = path.join(out, '.warm-up');
+  const env = (command: string) => ({
+    PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+    WEFT_WRITE_CODE_CACHE: '1',
+    WEFT_DATA_DIR: `${state}/data`,
+    WEFT_RUN_DIR: `${state}/run`,
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: 'warm-up',
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: out,
+    WEFT_WARM_UP: out,
+  });
+  const run = (command: string) =>
+    execFileSync(path.join(out, 'bridge'), { env: env(command), input: conf, stdio: ['pipe', 'pipe', 'inherit'] });
+  run('VERSION');
+  const script = `
+    mkdir -p ${state} && touch ${state}/ns && unshare --net=${state}/ns true
+    export CNI_NETNS=${state}/ns
+    CNI_COMMAND=ADD "$WEFT_WARM_UP/bridge" <${state}.json >${state}.result &&
+    CNI_COMMAND=DEL "$WEFT_WARM_UP/bridge" <${state}.json
+    status=$?
+    umount ${state}/ns; exit $status`;
+  try {
+    writeFileSync(`${state}.json`, conf);
+    execFileSync('unshare', ['--net', '--mount', 'sh', '-c', script], { env: env('ADD'), stdio: 'pipe' });
+  } catch (error) {
+    const words = String((error as { stderr?: Buffer }).stderr ?? error).trim();
+    process.stderr.write(`code cache without ADD and DEL (needs root; harmless, start-up is slower): ${words}\n`);
+  } finally {
+    for (const file of [state, `${state}.json`, `${state}.result`]) rmSync(file, { recursive: true, force: true });
+  }
+}
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+await bundle();
+placeFiles();
+warmUp();
+const size = (file: string) => `${Math.round(statSync(path.join(out, file)).size / 1024)} KiB`;
+process.stdout.write(
+  `${path.relative(root, out)}: weft and ${PLUGIN_NAMES.join(', ')}; bundle ${size('weft-core.js')}, code cache ${size('weft-core.cache')}\n`,
+);
