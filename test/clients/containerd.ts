@@ -1,0 +1,47 @@
+/** A containerd of its own on a simulated host. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ExecOptions, Host } from '../support/host.ts';
+import { buildImage, IMAGE } from '../support/image.ts';
+import { until } from '../support/until.ts';
+
+export interface Containerd {
+  readonly address: string;
+  /** Runs `ctr` in containerd's default namespace. */
+  ctr(args: readonly string[], options?: ExecOptions): Promise<string>;
+}
+
+/** Starts containerd, waits until it serves, and gives the image to a containerd namespace (`k8s.io` is the CRI's). */
+export async function startContainerd(host: Host, namespace: string): Promise<Containerd> {
+  const folder = join(host.root, 'containerd');
+  const address = join(folder, 'containerd.sock');
+  const config = join(host.root, 'containerd.toml');
+  await writeFile(config, configuration(folder, address, host.dirs));
+  await host.daemon('containerd', 'containerd', ['--config', config, '--log-level', 'warn']);
+  const ctr = async (args: readonly string[], options?: ExecOptions) =>
+    (await host.exec('ctr', ['--address', address, '--namespace', namespace, ...args], options)).stdout;
+  await until('containerd serves', () => ctr(['version']));
+  await ctr(['image', 'import', await buildImage(host.root)]);
+  return { address, ctr };
+}
+
+// `restrict_oom_score_adj`: a host without CAP_SYS_RESOURCE may not lower the score.
+const configuration = (folder: string, address: string, dirs: Host['dirs']) => `
+version = 2
+root = "${folder}/root"
+state = "${folder}/state"
+[grpc]
+  address = "${address}"
+[ttrpc]
+  address = "${address}.ttrpc"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${IMAGE}"
+  netns_mounts_under_state_dir = true
+  restrict_oom_score_adj = true
+  disable_tcp_service = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "${dirs.bin}"
+    conf_dir = "${dirs.conf}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "${folder}/opt"
+`;

@@ -1,0 +1,119 @@
+/** containerd's Container Runtime Interface: how Kubernetes makes and removes the network of a pod. */
+import t from 'tap';
+import { bridgeConflist, installConflist } from '../support/conflist.ts';
+import {
+  cachedResults,
+  firewallLines,
+  type Host,
+  leases,
+  links,
+  makeHost,
+  makeOutside,
+  OUTSIDE,
+  ping,
+  type Teardown,
+} from '../support/host.ts';
+import { calls, fillBin } from '../support/plugins.ts';
+import { until } from '../support/until.ts';
+import { startContainerd } from './containerd.ts';
+import { connectCri } from './cri.ts';
+
+const PORTMAP = { type: 'portmap', capabilities: { portMappings: true } };
+
+async function setUp(t: Teardown, ranges?: object[][]) {
+  const host = await makeHost(t);
+  const outside = await makeOutside(t, host);
+  await fillBin(host, { record: true });
+  await installConflist(host, bridgeConflist({ ...(ranges && { ranges }), chained: [PORTMAP] }));
+  const { address } = await startContainerd(host, 'k8s.io');
+  const cri = await connectCri(t, address, host.root);
+  await until('the runtime finds its network ready', async () => (await cri.networkFault()) === undefined);
+  return { host, outside, cri };
+}
+
+/** What no pod may leave behind: leases, cached results, host ends of veth pairs. */
+const footprint = async (host: Host) => ({
+  leases: await leases(host),
+  results: await cachedResults(host),
+  links: (await links(host.netns)).filter((name) => !['lo', 'uplink', 'weft0'].includes(name)),
+});
+const NOTHING = { leases: [], results: [], links: [] };
+
+t.test('pods come, are reached, and go', async (t) => {
+  const { host, outside, cri } = await setUp(t);
+
+  await t.test('one pod, stopped twice', async (t) => {
+    const pod = await cri.run('web', { hostPort: 8080 });
+    t.equal(pod.addresses.length, 2, 'the runtime reports an address of each family');
+    t.strictSame(
+      await leases(host),
+      pod.addresses.map((address) => `weftnet/${address}`),
+    );
+    for (const address of pod.addresses) t.ok(await ping(host.netns, address), `${address} answers`);
+    const ports = await firewallLines(host.netns, 'dport 8080');
+    t.ok(ports.length > 0, 'the plugin that follows in the chain published the port');
+    const made = (await calls(host)).filter((call) => call.containerId === pod.id && call.type === 'bridge');
+    t.match(made, [{ command: 'ADD', args: /IgnoreUnknown=1/ }]);
+    t.match(made, [{ args: /K8S_POD_NAME=web/ }]);
+
+    await cri.stop(pod.id);
+    t.strictSame(await footprint(host), NOTHING);
+    t.strictSame(await firewallLines(host.netns, pod.id, ...pod.addresses), []);
+    await cri.stop(pod.id);
+    await cri.remove(pod.id);
+    const after = (await calls(host)).filter((call) => call.containerId === pod.id && call.type === 'bridge');
+    t.ok(after.filter((call) => call.command === 'DEL').length >= 1, 'DEL was called');
+
+    const again = await cri.run('web');
+    await cri.stop(again.id);
+    await cri.remove(again.id);
+    t.strictSame(await footprint(host), NOTHING, 'the name was free again');
+  });
+
+  await t.test('ten pods at once', async (t) => {
+    const names = Array.from({ length: 10 }, (_, index) => `many-${index}`);
+    const pods = await Promise.all(names.map((name) => cri.run(name)));
+    const addresses = pods.flatMap((pod) => pod.addresses);
+    t.equal(new Set(addresses).size, 20, 'no address was given twice');
+    t.strictSame(await leases(host), addresses.map((address) => `weftnet/${address}`).sort());
+    const answers = await Promise.all(addresses.map((address) => ping(host.netns, address)));
+    t.ok(answers.every(Boolean), 'each of them answers');
+    t.notOk(await ping(outside, addresses[0] ?? ''), 'the outside has no way in');
+    t.ok(await ping(host.netns, OUTSIDE.v4));
+
+    await Promise.all(pods.map((pod) => cri.stop(pod.id).then(() => cri.remove(pod.id))));
+    t.strictSame(await footprint(host), NOTHING);
+    t.strictSame(await firewallLines(host.netns, ...pods.map((pod) => pod.id), ...addresses), []);
+  });
+});
+
+t.test('an ADD that fails is cleaned up, and the name can be used again', async (t) => {
+  // One address for containers: .1 is the gateway.
+  const { host, cri } = await setUp(t, [[{ subnet: '10.78.0.0/30', gateway: '10.78.0.1' }]]);
+  const first = await cri.run('first');
+  t.strictSame(first.addresses, ['10.78.0.2']);
+
+  await t.rejects(cri.run('second'), { message: /weftnet|10\.78\.0/ }, 'the range is exhausted');
+  const failed = (await calls(host)).filter(
+    (call) => call.type === 'bridge' && call.containerId !== first.id,
+  );
+  t.strictSame(
+    failed.map((call) => call.command),
+    ['ADD', 'DEL'],
+    'the runtime took back what it asked for',
+  );
+  const portmap = (await calls(host)).filter(
+    (call) => call.type === 'portmap' && call.containerId !== first.id,
+  );
+  t.match(portmap, [{ command: 'DEL' }], 'also from the plugin that never ran');
+  t.strictSame(await leases(host), ['weftnet/10.78.0.2'], 'the first pod keeps its address');
+  t.ok(await ping(host.netns, '10.78.0.2'));
+
+  await cri.stop(first.id);
+  await cri.remove(first.id);
+  const second = await cri.run('second');
+  t.strictSame(second.addresses, ['10.78.0.2'], 'the address and the name are free again');
+  await cri.stop(second.id);
+  await cri.remove(second.id);
+  t.strictSame(await footprint(host), NOTHING);
+});

@@ -1,0 +1,83 @@
+/** A client of containerd's CRI, as the kubelet is one. */
+import { join } from 'node:path';
+import * as grpc from '@grpc/grpc-js';
+import { load } from '@grpc/proto-loader';
+import type { Teardown } from '../support/host.ts';
+
+export interface Pod {
+  id: string;
+  /** Addresses as the runtime reports them, without prefix length. */
+  addresses: string[];
+}
+
+export interface Cri {
+  /** Runs a pod's sandbox, which is where its network is made; throws with the runtime's words. */
+  run(name: string, options?: { hostPort?: number }): Promise<Pod>;
+  stop(id: string): Promise<void>;
+  remove(id: string): Promise<void>;
+  /** What the runtime thinks of its network: undefined when it is ready, else its words. */
+  networkFault(): Promise<string | undefined>;
+}
+
+interface StatusResponse {
+  status: { conditions: { type: string; status: boolean; message: string }[] };
+}
+interface PodStatusResponse {
+  status: { network: { ip: string; additional_ips: { ip: string }[] } };
+}
+
+/** Milliseconds for one call; a sandbox takes a fraction of a second. */
+const DEADLINE = 30_000;
+
+/** Connects to containerd's socket; the connection is closed at teardown. */
+export async function connectCri(t: Teardown, address: string, logs: string): Promise<Cri> {
+  const definition = await load(join(import.meta.dirname, 'cri.proto'), { keepCase: true, defaults: true });
+  const Service = grpc.makeClientConstructor(
+    service(definition['runtime.v1.RuntimeService']),
+    'RuntimeService',
+  );
+  const client = new Service(`unix:${address}`, grpc.credentials.createInsecure());
+  t.teardown(() => client.close());
+
+  const call = <T>(method: string, request: object) =>
+    new Promise<T>((resolve, reject) => {
+      const definition = Service.service[method];
+      if (!definition) throw new Error(`cri.proto has no method ${method}`);
+      client.makeUnaryRequest<object, T>(
+        definition.path,
+        definition.requestSerialize,
+        definition.responseDeserialize as (bytes: Buffer) => T,
+        request,
+        { deadline: Date.now() + DEADLINE },
+        (error, answer) => (error ? reject(error) : resolve(answer as T)),
+      );
+    });
+
+  return {
+    run: async (name, { hostPort = 0 } = {}) => {
+      const { pod_sandbox_id: id } = await call<{ pod_sandbox_id: string }>('RunPodSandbox', {
+        config: {
+          metadata: { name, uid: `uid-${name}`, namespace: 'tests', attempt: 0 },
+          log_directory: logs,
+          dns_config: { servers: ['192.0.2.53'] },
+          port_mappings: [{ protocol: 0, container_port: 80, host_port: hostPort }],
+        },
+      });
+      const { status } = await call<PodStatusResponse>('PodSandboxStatus', { pod_sandbox_id: id });
+      return { id, addresses: [status.network.ip, ...status.network.additional_ips.map((more) => more.ip)] };
+    },
+    stop: (id) => call('StopPodSandbox', { pod_sandbox_id: id }),
+    remove: (id) => call('RemovePodSandbox', { pod_sandbox_id: id }),
+    networkFault: async () => {
+      const { status } = await call<StatusResponse>('Status', {});
+      const network = status.conditions.find((condition) => condition.type === 'NetworkReady');
+      return network?.status ? undefined : (network?.message ?? 'the runtime says nothing about its network');
+    },
+  };
+}
+
+function service(definition: unknown): grpc.ServiceDefinition {
+  if (typeof definition !== 'object' || definition === null)
+    throw new Error('cri.proto has no RuntimeService');
+  return definition as grpc.ServiceDefinition;
+}

@@ -1,0 +1,60 @@
+import { access, appendFile, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Host } from './host.ts';
+
+/** The reference plugins: the other half of mixed tests, and the types that are missing in the folder under test. */
+export const REFERENCE = '/usr/lib/cni';
+
+/** Folder of the executables under test: WEFT_TEST_PLUGINS, else `dist/bin` of this tree. */
+export function pluginsUnderTest(): string {
+  return resolve(process.env.WEFT_TEST_PLUGINS ?? join(import.meta.dirname, '../../dist/bin'));
+}
+
+/** One execution of a plugin, as recorded by `fillBin(host, {record: true})`. */
+export interface Call {
+  type: string;
+  command: string;
+  containerId: string;
+  ifname: string;
+  netns: string;
+  args: string;
+}
+
+/**
+ * Fills a host's `dirs.bin` with the plugins under test, and with the reference's where a type is missing.
+ * With `record`, each type is a script that writes down how it was called, then becomes the plugin: see `calls`.
+ */
+export async function fillBin(host: Host, options: { record?: boolean } = {}): Promise<void> {
+  const ours = pluginsUnderTest();
+  await access(join(ours, 'bridge')).catch(() => {
+    throw new Error(`no plugin "bridge" in ${ours}: run "make build", or set WEFT_TEST_PLUGINS`);
+  });
+  const done = new Set<string>();
+  for (const folder of [ours, REFERENCE]) {
+    for (const name of await readdir(folder)) {
+      if (done.has(name)) continue;
+      done.add(name);
+      const target = join(host.dirs.bin, name);
+      if (options.record) await writeFile(target, recorder(host, name, join(folder, name)), { mode: 0o755 });
+      else await symlink(join(folder, name), target);
+    }
+  }
+  if (options.record) await appendFile(log(host), '');
+}
+
+/** Every recorded execution on a host, in order; VERSION too. */
+export async function calls(host: Host): Promise<Call[]> {
+  const lines = (await readFile(log(host), 'utf8')).split('\n').slice(0, -1);
+  return lines.map((line) => {
+    const [type = '', command = '', containerId = '', ifname = '', netns = '', args = ''] = line.split('|');
+    return { type, command, containerId, ifname, netns, args };
+  });
+}
+
+const log = (host: Host) => join(host.root, 'calls.log');
+
+// One short write with O_APPEND: lines of plugins that run at the same time do not mix.
+const recorder = (host: Host, type: string, file: string) => `#!/bin/sh
+echo "${type}|$CNI_COMMAND|$CNI_CONTAINERID|$CNI_IFNAME|$CNI_NETNS|$CNI_ARGS" >>'${log(host)}'
+exec '${file}' "$@"
+`;
