@@ -1,0 +1,62 @@
+/**
+ * Names and addresses of what a plan makes on the host. They are derived, never read back: the same attachment always
+ * gets the same, so DEL and GC find what a crashed ADD left, with no state but the kernel's.
+ */
+import type { AttachmentId } from '../cni/types.ts';
+import { hash64 } from './hash.ts';
+
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** The last `length` base32 digits of a hash; five bits each. */
+function digits(hash: bigint, length: number): string {
+  let text = '';
+  for (let i = 0; i < length; i += 1) text = `${BASE32[Number((hash >> BigInt(5 * i)) & 31n)]}${text}`;
+  return text;
+}
+
+/** What the names of all host links of a network start with: `veth` and four characters. */
+export function hostLinkPrefix(network: string): string {
+  return `veth${digits(hash64('network', network), 4)}`;
+}
+
+/** The host end of an attachment's veth pair: 15 characters, all that the kernel allows (IFNAMSIZ - 1). */
+export function hostLinkName(network: string, id: AttachmentId): string {
+  return hostLinkPrefix(network) + digits(hash64('link', network, id.containerId, id.ifname), 7);
+}
+
+/** Locally administered, unicast (IEEE 802, section 8.4). */
+function macOf(hash: bigint): string {
+  const bytes = Array.from({ length: 6 }, (_, i) => Number((hash >> BigInt(8 * (5 - i))) & 255n));
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+export function linkMac(network: string, id: AttachmentId, side: 'host' | 'container'): string {
+  return macOf(hash64('mac', network, id.containerId, id.ifname, side));
+}
+
+/** A bridge's own MAC: the same after a reboot, different on every host. */
+export function bridgeMac(hostId: string, bridge: string): string {
+  return macOf(hash64('bridge', hostId, bridge));
+}
+
+/** IFALIASZ - 1, in bytes. */
+const LONGEST_ALIAS = 255;
+
+/** Names the owner in `ip link`: `weft <network> <containerId> <ifname>`. */
+export function hostLinkAlias(network: string, id: AttachmentId): string {
+  const alias = new TextEncoder().encode(`weft ${network} ${id.containerId} ${id.ifname}`);
+  if (alias.length <= LONGEST_ALIAS) return new TextDecoder().decode(alias);
+  return new TextDecoder().decode(alias.subarray(0, LONGEST_ALIAS)).replace(/\uFFFD+$/, '');
+}
+
+/**
+ * Whose a host link is by its alias: `foreign` when the alias says another network or none of ours, `unknown` when there is no alias
+ * (a crash between the link and its alias) or one too long to hold all.
+ */
+export function aliasNetwork(alias: string | undefined, network: string): 'ours' | 'foreign' | 'unknown' {
+  if (!alias) return 'unknown';
+  const start = `weft ${network} `;
+  if (alias.startsWith(start)) return 'ours';
+  return start.startsWith(alias) ? 'unknown' : 'foreign';
+}

@@ -1,0 +1,148 @@
+/** The bridge plugin as a plan: a veth pair per container, its host end a port of a bridge. */
+import { CniError, ErrorCode } from '../../cni/errors.ts';
+import type { IpConfig } from '../../cni/types.ts';
+import type { IpamResult } from '../../ipam/ipam.ts';
+import { bridgeMac, hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
+import { canonical, defaultRoute, familyOf, firstAddress, parsePrefix } from '../../plan/prefix.ts';
+import type { PortOptions, Step } from '../../plan/step.ts';
+import { announce, containerRoutes, forwarding, masquerade, requireAddresses } from '../addressing.ts';
+import type { PlanInput } from '../definition.ts';
+import type { BridgeConf } from './schema.ts';
+
+const bridgeName = (config: BridgeConf) => config.bridge ?? 'cni0';
+const isGateway = (config: BridgeConf) => Boolean(config.isGateway || config.isDefaultGateway);
+const usesVlans = (config: BridgeConf) => Boolean(config.vlan || config.vlanTrunk?.length);
+
+const refuse = (message: string) => new CniError(ErrorCode.invalidConfig, message);
+
+/** Fields that do not fit each other. Throws CniError(invalidConfig) or (unsupportedField). */
+export function validateBridge(config: BridgeConf): void {
+  if (config.hairpinMode && config.promiscMode) {
+    throw refuse('hairpinMode and promiscMode are both true: set one of them');
+  }
+  if (config.vlan && config.vlanTrunk?.length) {
+    throw refuse('vlan and vlanTrunk are both set: a port is in one VLAN or is a trunk');
+  }
+  if (config.vlan && isGateway(config)) {
+    throw new CniError(
+      ErrorCode.unsupportedField,
+      `vlan ${config.vlan} together with isGateway is not supported: the gateway would be outside the VLAN`,
+    );
+  }
+  if (config.disableContainerInterface && config.ipam?.type) {
+    throw refuse('disableContainerInterface is true, so ipam cannot be set: an address needs a link that is up');
+  }
+  trunkRanges(config);
+}
+
+/** `{minID, maxID}` and `{id}` in one shape. Throws CniError(invalidConfig), naming the entry. */
+function trunkRanges(config: BridgeConf): { min: number; max: number }[] {
+  return (config.vlanTrunk ?? []).flatMap((entry, i) => {
+    const { minID, maxID, id } = entry;
+    const where = `vlanTrunk[${i}]`;
+    if ((minID === undefined) !== (maxID === undefined)) throw refuse(`${where} needs both minID and maxID`);
+    if (minID !== undefined && maxID !== undefined && minID > maxID) {
+      throw refuse(`${where}.minID ${minID} is greater than maxID ${maxID}`);
+    }
+    if (minID === undefined && id === undefined) throw refuse(`${where} has neither id nor minID and maxID`);
+    const range = minID !== undefined && maxID !== undefined ? [{ min: minID, max: maxID }] : [];
+    const single = id !== undefined ? [{ min: id, max: id }] : [];
+    if ([...range, ...single].some(({ min }) => min === 0)) throw refuse(`${where} has VLAN 0, wanted 1 to 4094`);
+    return [...range, ...single];
+  });
+}
+
+function portOptions(config: BridgeConf): PortOptions {
+  const trunks = trunkRanges(config);
+  return {
+    ...(config.hairpinMode && { hairpin: true }),
+    ...(config.portIsolation && { isolated: true }),
+    ...(config.vlan && { vlan: config.vlan }),
+    ...(trunks.length > 0 && { trunks }),
+    ...(usesVlans(config) && config.preserveDefaultVlan === false && { dropDefaultVlan: true }),
+  };
+}
+
+/** CONVENTIONS.md, "args": what the runtime negotiated wins over `args`, and that over CNI_ARGS. */
+function containerMac({ config, args, attachment }: PlanInput<BridgeConf>): string {
+  const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args['MAC'];
+  return asked ? asked.toLowerCase() : linkMac(attachment.network, attachment, 'container');
+}
+
+export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
+  const { config, attachment, hostId } = input;
+  const { network, ifname } = attachment;
+  const mtu = config.mtu ? { mtu: config.mtu } : {};
+  const port = portOptions(config);
+  const name = bridgeName(config);
+  return [
+    {
+      kind: 'bridge',
+      name,
+      mac: bridgeMac(hostId, name),
+      ...mtu,
+      ...(config.promiscMode && { promisc: true }),
+      ...(usesVlans(config) && { vlanFiltering: true }),
+    },
+    {
+      kind: 'veth',
+      host: {
+        name: hostLinkName(network, attachment),
+        mac: linkMac(network, attachment, 'host'),
+        alias: hostLinkAlias(network, attachment),
+        master: name,
+      },
+      inside: { name: ifname, mac: containerMac(input), up: !config.disableContainerInterface },
+      ...mtu,
+      ...(Object.keys(port).length > 0 && { port }),
+      ...(config.macspoofchk && { antiSpoof: true }),
+    },
+  ];
+}
+
+/** Gateways and default routes that the configuration asks for and IPAM did not give. */
+export function bridgeAnswer(config: BridgeConf, ipam: IpamResult): IpamResult {
+  if (!isGateway(config)) return ipam;
+  requireAddresses('bridge', ipam, 'isGateway needs one');
+  const ips = ipam.ips.map((ip) => ({ ...ip, gateway: ip.gateway ?? firstAddress(ip.address) }));
+  if (!config.isDefaultGateway) return { ...ipam, ips };
+  const routes = [...ipam.routes];
+  for (const { address, gateway } of ips) {
+    const dst = defaultRoute(familyOf(address));
+    if (!routes.some((route) => canonical(route.dst) === dst)) routes.push({ dst, gw: gateway });
+  }
+  return { ...ipam, ips, routes };
+}
+
+function gatewayAddresses(config: BridgeConf, ips: readonly IpConfig[]): Step[] {
+  const addresses = ips.flatMap(({ address, gateway }) =>
+    gateway ? [`${canonical(gateway)}/${parsePrefix(address).length}`] : [],
+  );
+  return [...new Set(addresses)].map((address) => ({
+    kind: 'address',
+    in: 'host',
+    dev: bridgeName(config),
+    address,
+    shared: config.forceAddress ? 'replace' : 'refuse',
+  }));
+}
+
+export function bridgeAddresses(input: PlanInput<BridgeConf>, answer: IpamResult): Step[] {
+  const { config, attachment } = input;
+  const { ips } = answer;
+  const dev = attachment.ifname;
+  const inside: Step[] = ips.map(({ address }) => ({
+    kind: 'address',
+    in: 'container',
+    dev,
+    address,
+    ...(config.enabledad && familyOf(address) === 6 && { dad: true }),
+  }));
+  return [
+    ...(isGateway(config) ? [...gatewayAddresses(config, ips), ...forwarding(ips)] : []),
+    ...inside,
+    ...containerRoutes(dev, answer),
+    ...(config.ipMasq && ips.length > 0 ? [masquerade(attachment, ips, config.ipMasqBackend)] : []),
+    ...(ips.length > 0 ? [announce(dev, containerMac(input), ips)] : []),
+  ];
+}

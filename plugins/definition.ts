@@ -1,0 +1,59 @@
+import type { ConfigSchema, NetConf } from '../cni/plugin.ts';
+import type { Attachment, Dns } from '../cni/types.ts';
+import type { IpamResult } from '../ipam/ipam.ts';
+import type { Plan, Step } from '../plan/step.ts';
+
+/** What definePlugin reads of a configuration; a plugin's own schema says more. */
+export interface PluginConf extends NetConf {
+  ipam?: { type?: string; [key: string]: unknown };
+  dns?: Dns;
+}
+
+/** Everything a plan may depend on. */
+export interface PlanInput<C> {
+  config: C;
+  attachment: Attachment;
+  /** CNI_ARGS, parsed. */
+  args: Readonly<Record<string, string>>;
+  /** Ambient.hostId(). */
+  hostId: string;
+}
+
+/**
+ * A plugin, stated as a plan. All functions are pure: no I/O, no clock, no randomness. The plan has two parts because some
+ * IPAM (dhcp) needs the link before it can answer; elsewhere both parts are applied together.
+ */
+export interface Definition<C extends PluginConf> {
+  readonly type: string;
+  /** One line for people. */
+  readonly about: string;
+  readonly config: ConfigSchema<C>;
+  readonly knownArgs: readonly string[];
+  /** Throws CniError(invalidConfig) when the fields do not fit each other. */
+  validate?(config: C): void;
+  links(input: PlanInput<C>): Step[];
+  /** What the result says, where it is more than IPAM's answer: gateways, default routes. Throws CniError. */
+  complete?(config: C, ipam: IpamResult): IpamResult;
+  /** `answer` is what `complete` returned. */
+  addresses(input: PlanInput<C>, answer: IpamResult): Step[];
+}
+
+/** The whole plan of an attachment; without an answer of IPAM, its first part. */
+export function planFor<C extends PluginConf>(
+  definition: Definition<C>,
+  input: PlanInput<C>,
+  ipam?: IpamResult,
+): Plan {
+  const links = definition.links(input);
+  if (!ipam) return links;
+  return [...links, ...definition.addresses(input, answerOf(definition, input.config, ipam))];
+}
+
+/** IPAM's answer as the result will have it. */
+export function answerOf<C extends PluginConf>(
+  definition: Definition<C>,
+  config: C,
+  ipam: IpamResult,
+): IpamResult {
+  return definition.complete?.(config, ipam) ?? ipam;
+}
