@@ -1,0 +1,50 @@
+/** Addresses and prefixes as the firewall compares them: one spelling per address. */
+import ipaddr from 'ipaddr.js';
+import { CniError, ErrorCode } from '../cni/errors.ts';
+
+export type IpFamily = 4 | 6;
+
+export const MULTICAST: Readonly<Record<IpFamily, string>> = { 4: '224.0.0.0/4', 6: 'ff00::/8' };
+
+export interface Source {
+  family: IpFamily;
+  /** As the kernel's tools print it (RFC 5952 for IPv6). */
+  address: string;
+}
+
+/** Reads addresses without prefix length; throws CniError(invalidConfig) for anything else. */
+export function parseSources(sources: readonly string[]): Source[] {
+  const seen = new Map<string, Source>();
+  for (const text of sources) {
+    if (!ipaddr.isValid(text) || text.includes('%')) {
+      throw new CniError(ErrorCode.invalidConfig, `cannot masquerade ${text}: it is not an IP address`);
+    }
+    const parsed = ipaddr.parse(text);
+    const address = parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();
+    seen.set(address, { family: parsed.kind() === 'ipv6' ? 6 : 4, address });
+  }
+  return [...seen.values()];
+}
+
+/**
+ * Destinations that keep their source, as network addresses with prefix length, multicast included, sorted and without
+ * repetition; throws CniError(invalidConfig) for what is no prefix.
+ */
+export function parseExceptions(except: readonly string[]): Record<IpFamily, string[]> {
+  const prefixes: Record<IpFamily, Set<string>> = { 4: new Set([MULTICAST[4]]), 6: new Set([MULTICAST[6]]) };
+  for (const text of except) {
+    if (!ipaddr.isValidCIDR(text)) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `cannot except ${text} from masquerade: it is not a prefix`,
+      );
+    }
+    const [address, length] = ipaddr.parseCIDR(text);
+    if (address.kind() === 'ipv6') {
+      prefixes[6].add(`${ipaddr.IPv6.networkAddressFromCIDR(text).toRFC5952String()}/${length}`);
+    } else {
+      prefixes[4].add(`${ipaddr.IPv4.networkAddressFromCIDR(text).toString()}/${length}`);
+    }
+  }
+  return { 4: [...prefixes[4]].sort(), 6: [...prefixes[6]].sort() };
+}
