@@ -6,6 +6,11 @@ export interface IpamResult {
   ips: IpConfig[];
   routes: Route[];
   dns: Dns;
+  /**
+   * The attachment held (some of) these addresses before this ADD, which repeats one that was cut short, or one that
+   * succeeded. Then a failed ADD must not release them when it is undone: they may be a running container's.
+   */
+  adopted?: boolean;
 }
 
 /** What an IPAM is asked with; `config` is the whole network configuration, `config.ipam` its own part. */

@@ -1,0 +1,94 @@
+import { CniError, ErrorCode } from '../../cni/errors.ts';
+import type { AttachmentId, Result } from '../../cni/types.ts';
+import { askedAddresses } from '../asked.ts';
+import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam.ts';
+import { formatHolder, type Holder, isHolder, type LeaseStore } from '../leases.ts';
+import { formatAddress, parsePrefix } from '../prefix.ts';
+import { readResolvConf } from '../resolv-conf.ts';
+import { DiskStore } from '../store.ts';
+import { allocate, collect, exhausted, heldBy, namesOf, releaseAll, wishesOf } from './allocate.ts';
+import { type HostLocal, readHostLocal } from './config.ts';
+import { rangeFor } from './ranges.ts';
+
+/** Addresses from ranges, kept as files on this host: the reference's host-local, with the same files. */
+export const hostLocal: Ipam = {
+  type: 'host-local',
+  validate: (config) => void readHostLocal(config),
+  add: (request) => addLeases(request, true),
+  check: checkLeases,
+
+  async del({ config, id, ambient }) {
+    const store = storeOf(config, ambient);
+    return store.exists() ? store.locked((leases) => releaseAll(id, leases)) : [];
+  },
+
+  async gc({ config, ambient }, valid) {
+    const store = storeOf(config, ambient);
+    return store.exists() ? store.locked((leases) => collect(valid, leases)) : [];
+  },
+
+  async status({ config, ambient }) {
+    const { sets } = readHostLocal(config);
+    const store = storeOf(config, ambient);
+    for (const set of sets) {
+      if (store.anyFree(namesOf(set, undefined))) continue;
+      throw new CniError(ErrorCode.notAvailable, exhausted(set).message);
+    }
+  },
+};
+
+/** ADD; `adopt` as `allocate` has it. Throws CniError. */
+export async function addLeases(request: IpamRequest, adopt: boolean): Promise<IpamResult> {
+  const { config, id, args, ambient } = request;
+  const { conf, sets, routes } = readHostLocal(config);
+  const wishes = wishesOf(sets, askedAddresses(conf, args));
+  const dns = conf.ipam.resolvConf ? readResolvConf(conf.ipam.resolvConf) : {};
+  const { ips, adopted } = await storeOf(config, ambient).locked((leases) =>
+    allocate(wishes, id, leases, adopt),
+  );
+  return { ips, routes, dns, ...(adopted ? { adopted } : {}) };
+}
+
+/** DEL and GC come here with configurations that nobody has checked: only what is needed is looked at. */
+function storeOf(config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseStore {
+  const dataDir: unknown = config.ipam?.dataDir;
+  const folder = typeof dataDir === 'string' && dataDir !== '' ? dataDir : ambient.paths.dataDir;
+  return new DiskStore(folder, config.name, ambient);
+}
+
+/**
+ * Every address of the previous result that lies in our ranges is this attachment's. Without a previous result, and
+ * when it has no such address, the attachment must hold one at least (all that the reference looks for).
+ */
+async function checkLeases({ config, id, prevResult, ambient }: IpamRequest): Promise<void> {
+  const local = readHostLocal(config);
+  const store = storeOf(config, ambient);
+  const expected = prevResult === undefined ? [] : ownAddresses(prevResult, id, local);
+  for (const address of expected) checkOne(address, store.peek(address), id);
+  if (expected.length > 0) return;
+  const held = store.exists() ? await store.locked((leases) => heldBy(id, leases)) : [];
+  if (held.length > 0) return;
+  throw new CniError(ErrorCode.checkFailed, `${formatHolder(id)} holds no address of network ${config.name}`);
+}
+
+function ownAddresses(result: Result, id: AttachmentId, { sets }: HostLocal): string[] {
+  return result.ips
+    .filter(
+      ({ interface: link }) =>
+        link === undefined || (result.interfaces[link]?.name ?? id.ifname) === id.ifname,
+    )
+    .map(({ address }) => parsePrefix(address)?.address)
+    .filter((address) => address !== undefined)
+    .filter((address) => sets.some((set) => rangeFor(set, address) !== undefined))
+    .map(formatAddress);
+}
+
+function checkOne(address: string, holder: Holder | undefined, id: AttachmentId): void {
+  const older = holder?.containerId === id.containerId && holder.ifname === undefined;
+  if (isHolder(holder, id) || older) return;
+  const found = holder === undefined ? 'is not reserved' : `is reserved for ${formatHolder(holder)}`;
+  throw new CniError(
+    ErrorCode.checkFailed,
+    `address ${address} ${found}: wanted it reserved for ${formatHolder(id)}`,
+  );
+}

@@ -1,0 +1,65 @@
+import fs from 'node:fs';
+import { type Holder, parseLease } from './leases.ts';
+
+/** After so many taken addresses in a row the folder is listed instead. */
+const PROBES = 32;
+
+/**
+ * The candidates that `take` takes, one by one; after PROBES that it did not take, the folder is listed once and only
+ * names that are not in it are tried.
+ */
+export function* free(
+  dir: string,
+  candidates: Iterable<string>,
+  take: (name: string) => boolean,
+): Generator<string, void> {
+  let probes = 0;
+  let taken: ReadonlySet<string> | undefined;
+  for (const name of candidates) {
+    if (probes++ === PROBES) taken = new Set(fs.existsSync(dir) ? fs.readdirSync(dir) : []);
+    if (taken?.has(name)) continue;
+    if (take(name)) yield name;
+  }
+}
+
+/** What a crash left there may be another name of a good lease: it is removed, never written to. */
+export function writeNew(file: string, text: string): void {
+  try {
+    fs.writeFileSync(file, text, { flag: 'wx', mode: 0o644 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    unlink(file);
+    fs.writeFileSync(file, text, { flag: 'wx', mode: 0o644 });
+  }
+}
+
+/** Removes a file; it may be gone. (rmSync would load a module for it.) */
+export function unlink(file: string): void {
+  try {
+    fs.unlinkSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+export function statOrNone(file: string): fs.BigIntStats | undefined {
+  return fs.statSync(file, { bigint: true, throwIfNoEntry: false });
+}
+
+export function isThere(file: string): boolean {
+  return fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+}
+
+export function readHolder(file: string): Holder | undefined {
+  const text = readLease(file);
+  return text === undefined ? undefined : parseLease(text);
+}
+
+/** Undefined when there is none, or something else of that name that cannot be read (a folder). */
+export function readLease(file: string): string | undefined {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,131 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Holder } from './leases.ts';
+
+/**
+ * Which addresses a container holds, kept outside of the lease folder, so that allocation and release need not read
+ * all leases. It is a cache of the folder and never the truth: lost or untrusted, it is made again.
+ *
+ * One small file per bucket of container ids, and a stamp. The stamp is what the lease folder's times were when the
+ * index was last right; whoever creates or removes a lease without us changes them (see docs/decisions/0002).
+ * Nothing reaches the disk before `save`, and `save` writes the stamp last: a crash leaves an index that is not trusted.
+ */
+export class LeaseIndex {
+  /** About ten entries each at 10,000 leases: small to read, and few enough that tmpfs does not notice them. */
+  static readonly BUCKETS = 1024;
+
+  readonly #dir: string;
+  readonly #buckets = new Map<number, Entry[]>();
+  readonly #dirty = new Set<number>();
+  /** All entries are in memory: a bucket that is not there is empty. */
+  #complete = false;
+  /** A bucket could not be read: nothing that is known here may be believed. */
+  #damaged = false;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Whether the index was right when the lease folder had these times. */
+  isTrusted(stamp: string): boolean {
+    return readText(path.join(this.#dir, 'stamp')) === stamp;
+  }
+
+  /** Starts over with these leases. */
+  replace(leases: ReadonlyMap<string, Holder>): void {
+    this.#buckets.clear();
+    this.#dirty.clear();
+    this.#complete = true;
+    this.#damaged = false;
+    for (const [address, holder] of leases) this.add(address, holder);
+  }
+
+  /**
+   * The addresses and interface names that a container is said to hold; undefined when the index turns out to be damaged.
+   */
+  find(containerId: string): readonly Entry[] | undefined {
+    const entries = this.#bucket(bucketOf(containerId));
+    return this.#damaged ? undefined : entries.filter((entry) => entry[1] === containerId);
+  }
+
+  add(address: string, { containerId, ifname }: Holder): void {
+    const number = bucketOf(containerId);
+    const entries = this.#bucket(number);
+    entries.push(ifname === undefined ? [address, containerId] : [address, containerId, ifname]);
+    this.#buckets.set(number, entries);
+    this.#dirty.add(number);
+  }
+
+  remove(address: string, { containerId }: Holder): void {
+    const number = bucketOf(containerId);
+    const entries = this.#bucket(number);
+    this.#buckets.set(
+      number,
+      entries.filter((entry) => entry[0] !== address),
+    );
+    this.#dirty.add(number);
+  }
+
+  /** Brings what changed to the disk. `stamp` is asked for after that, when the buckets are right. */
+  save(stamp: () => string): void {
+    if (this.#complete || this.#damaged) this.#clear();
+    if (this.#damaged) return;
+    for (const number of this.#dirty) {
+      fs.writeFileSync(this.#file(number), JSON.stringify(this.#buckets.get(number) ?? []), { mode: 0o600 });
+    }
+    this.#dirty.clear();
+    fs.writeFileSync(path.join(this.#dir, 'stamp'), stamp(), { mode: 0o600 });
+  }
+
+  /** The stamp goes first: what is left by a crash in the middle must not look right. */
+  #clear(): void {
+    fs.rmSync(path.join(this.#dir, 'stamp'), { force: true });
+    fs.rmSync(this.#dir, { recursive: true, force: true });
+    fs.mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    this.#complete = false;
+  }
+
+  #bucket(number: number): Entry[] {
+    const known = this.#buckets.get(number);
+    if (known !== undefined) return known;
+    const entries = this.#complete ? [] : readBucket(this.#file(number));
+    if (entries === undefined) this.#damaged = true;
+    this.#buckets.set(number, entries ?? []);
+    return entries ?? [];
+  }
+
+  #file(number: number): string {
+    return path.join(this.#dir, number.toString(36));
+  }
+}
+
+/** Address, container id, and interface name where the lease file has one. */
+export type Entry = readonly [address: string, containerId: string, ifname?: string];
+
+function readBucket(file: string): Entry[] | undefined {
+  const text = readText(file);
+  if (text === undefined) return [];
+  try {
+    const entries: unknown = JSON.parse(text);
+    return Array.isArray(entries) ? (entries as Entry[]) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** FNV-1a, folded: spreads well and costs nothing; node:crypto would cost milliseconds of start-up. */
+function bucketOf(containerId: string): number {
+  let hash = 0x811c9dc5;
+  for (let n = 0; n < containerId.length; n++) {
+    hash = Math.imul(hash ^ containerId.charCodeAt(n), 0x01000193);
+  }
+  return ((hash >>> 16) ^ hash) & (LeaseIndex.BUCKETS - 1);
+}

@@ -1,0 +1,123 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import type { AttachmentId } from '../cni/types.ts';
+import { free, readHolder, readLease, unlink, writeNew } from './lease-files.ts';
+import type { LeaseIndex } from './lease-index.ts';
+import { formatLease, type Holder, isHolder, type Leases, parseLease } from './leases.ts';
+import { isCanonical } from './prefix.ts';
+
+/** A lease is written here and then linked to its name, so that no name ever shows a half-written lease. */
+const TEMPORARY = '.weft-lease';
+
+/** The folder while its lock is held. */
+export class LockedFolder implements Leases {
+  readonly #dir: string;
+  readonly #index: LeaseIndex;
+  /** Whether the index must be saved. */
+  changed = false;
+
+  constructor(dir: string, index: LeaseIndex) {
+    this.#dir = dir;
+    this.#index = index;
+  }
+
+  of(id: AttachmentId): string[] {
+    return this.#held(id.containerId, (holder) => isHolder(holder, id));
+  }
+
+  ofContainer(containerId: string): string[] {
+    return this.#held(
+      containerId,
+      (holder) => holder.containerId === containerId && holder.ifname === undefined,
+    );
+  }
+
+  /** What the index says is only believed after a look at that very lease. */
+  #held(containerId: string, mine: (holder: Holder) => boolean): string[] {
+    let entries = this.#index.find(containerId);
+    if (entries === undefined) {
+      this.rebuild();
+      entries = this.#index.find(containerId) ?? [];
+    }
+    return entries
+      .filter(([, id, ifname]) => mine({ containerId: id, ifname }))
+      .map(([address]) => address)
+      .filter((address) => {
+        const holder = this.holder(address);
+        return holder !== undefined && mine(holder);
+      });
+  }
+
+  holder(address: string): Holder | undefined {
+    return readHolder(path.join(this.#dir, address));
+  }
+
+  claim(candidates: Iterable<string>, id: AttachmentId): string | undefined {
+    const temporary = path.join(this.#dir, TEMPORARY);
+    this.changed = true;
+    try {
+      writeNew(temporary, formatLease(id));
+      for (const address of free(this.#dir, candidates, (name) => this.#link(temporary, name))) {
+        this.#index.add(address, id);
+        return address;
+      }
+      return undefined;
+    } finally {
+      unlink(temporary);
+    }
+  }
+
+  #link(temporary: string, name: string): boolean {
+    try {
+      fs.linkSync(temporary, path.join(this.#dir, name));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    }
+  }
+
+  release(address: string, holder: Holder): void {
+    this.changed = true;
+    unlink(path.join(this.#dir, address));
+    this.#index.remove(address, holder);
+  }
+
+  lastReserved(set: number): string | undefined {
+    try {
+      return fs.readFileSync(path.join(this.#dir, `last_reserved_ip.${set}`), 'utf8').trim();
+    } catch {
+      // Lost, or no file: the round begins at the start.
+      return undefined;
+    }
+  }
+
+  setLastReserved(set: number, address: string): void {
+    this.changed = true;
+    fs.writeFileSync(path.join(this.#dir, `last_reserved_ip.${set}`), address, { mode: 0o644 });
+  }
+
+  all(): Map<string, Holder> {
+    return this.rebuild();
+  }
+
+  /**
+   * Reads every lease into the index. Removes what crashes left: under the lock nobody is in the middle of writing, so
+   * a lease without a word in it is debris, as is our temporary file. Foreign files and folders stay.
+   */
+  rebuild(): Map<string, Holder> {
+    const leases = new Map<string, Holder>();
+    for (const name of fs.readdirSync(this.#dir)) {
+      const file = path.join(this.#dir, name);
+      if (name === TEMPORARY) unlink(file);
+      if (!isCanonical(name)) continue;
+      const text = readLease(file);
+      const holder = text === undefined ? undefined : parseLease(text);
+      if (holder !== undefined) leases.set(name, holder);
+      else if (text !== undefined) unlink(file);
+    }
+    this.#index.replace(leases);
+    this.changed = true;
+    return leases;
+  }
+}

@@ -1,0 +1,113 @@
+import ipaddr from 'ipaddr.js';
+
+/**
+ * Addresses and prefixes as numbers. ipaddr.js reads them, bigint counts with them; the text that is written is the one
+ * that Go's net.IP.String writes, because lease files are named by it.
+ */
+
+export type Family = 4 | 6;
+
+export interface Address {
+  family: Family;
+  value: bigint;
+}
+
+/** `address` keeps its host bits; `firstOf` takes them off. */
+export interface Prefix {
+  address: Address;
+  /** Prefix length, 0 to 32 or 128. */
+  bits: number;
+}
+
+/** Bits of an address of the family. */
+export function width(family: Family): number {
+  return family === 4 ? 32 : 128;
+}
+
+/**
+ * Reads an address; undefined when the text is none. IPv4 only as four decimal numbers without leading zeros (as Go
+ * reads it), IPv6 without zone; an IPv4-mapped IPv6 address is the IPv4 address.
+ */
+export function parseAddress(text: string): Address | undefined {
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
+    return { family: 4, value: join(ipaddr.IPv4.parse(text).octets, 8n) };
+  }
+  if (!text.includes(':') || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
+  const parsed = ipaddr.IPv6.parse(text);
+  if (parsed.isIPv4MappedAddress()) return { family: 4, value: join(parsed.toIPv4Address().octets, 8n) };
+  return { family: 6, value: join(parsed.parts, 16n) };
+}
+
+function join(parts: readonly number[], bits: bigint): bigint {
+  return parts.reduce((value, part) => (value << bits) | BigInt(part), 0n);
+}
+
+/** Reads `address/length`; undefined when the text is none. A mapped address has no IPv4 prefix length: undefined too. */
+export function parsePrefix(text: string): Prefix | undefined {
+  const slash = text.indexOf('/');
+  if (slash < 0) return undefined;
+  const length = text.slice(slash + 1);
+  const address = parseAddress(text.slice(0, slash));
+  if (address === undefined || !/^(0|[1-9]\d{0,2})$/.test(length)) return undefined;
+  if (address.family === 4 && text.includes(':')) return undefined;
+  const bits = Number(length);
+  return bits > width(address.family) ? undefined : { address, bits };
+}
+
+/** The canonical text: four decimal numbers; RFC 5952 for IPv6 (its section 4.2.3: the first of the longest runs of zeros). */
+export function formatAddress({ family, value }: Address): string {
+  if (family === 4) {
+    const number = Number(value);
+    return `${number >>> 24}.${(number >>> 16) & 255}.${(number >>> 8) & 255}.${number & 255}`;
+  }
+  const parts: string[] = [];
+  for (let shift = 112n; shift >= 0n; shift -= 16n) parts.push(((value >> shift) & 0xffffn).toString(16));
+  const { start, length } = longestZeros(parts);
+  if (length < 2) return parts.join(':');
+  return `${parts.slice(0, start).join(':')}::${parts.slice(start + length).join(':')}`;
+}
+
+function longestZeros(parts: readonly string[]): { start: number; length: number } {
+  let best = { start: 0, length: 0 };
+  let start = 0;
+  for (const [index, part] of parts.entries()) {
+    if (part !== '0') start = index + 1;
+    else if (index - start + 1 > best.length) best = { start, length: index - start + 1 };
+  }
+  return best;
+}
+
+export function formatPrefix({ address, bits }: Prefix): string {
+  return `${formatAddress(address)}/${bits}`;
+}
+
+/** The network address: all host bits 0. */
+export function firstOf({ address, bits }: Prefix): bigint {
+  const hostBits = BigInt(width(address.family) - bits);
+  return (address.value >> hostBits) << hostBits;
+}
+
+/** The last address: all host bits 1 (IPv4: broadcast). */
+export function lastOf(prefix: Prefix): bigint {
+  const hostBits = BigInt(width(prefix.address.family) - prefix.bits);
+  return firstOf(prefix) | ((1n << hostBits) - 1n);
+}
+
+export function contains(prefix: Prefix, address: Address): boolean {
+  return (
+    prefix.address.family === address.family &&
+    address.value >= firstOf(prefix) &&
+    address.value <= lastOf(prefix)
+  );
+}
+
+/** fe80::/10 (RFC 4291, section 2.5.6). */
+export function isLinkLocal6({ family, value }: Address): boolean {
+  return family === 6 && value >> 118n === 0x3fan;
+}
+
+/** Whether a text is an address exactly as formatAddress writes it: the name of a lease file. */
+export function isCanonical(text: string): boolean {
+  const address = parseAddress(text);
+  return address !== undefined && formatAddress(address) === text;
+}

@@ -1,0 +1,136 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Ambient } from '../cni/ambient.ts';
+import { CniError, ErrorCode } from '../cni/errors.ts';
+import { free, isThere, readHolder, statOrNone } from './lease-files.ts';
+import { LeaseIndex } from './lease-index.ts';
+import type { Holder, LeaseStore, Leases } from './leases.ts';
+import { LockedFolder } from './locked-folder.ts';
+
+/** The folder's time is set this far back, in milliseconds: no change by anybody else can give it the same time. */
+const STAMP_AGE = 2000;
+/** A network name as SPEC 1.1, section 1 has it; it becomes a path. */
+const NETWORK = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+/** How often to begin again when the folder is replaced while we wait for its lock. */
+const ATTEMPTS = 10;
+
+/**
+ * Leases on the disk in host-local's format: `<dataDir>/<network>/<address>`, `last_reserved_ip.<set>`, a flock on
+ * `lock`. Anybody else who keeps to this format and lock may work in the same folder at the same time.
+ */
+export class DiskStore implements LeaseStore {
+  readonly #dir: string;
+  readonly #network: string;
+  readonly #ambient: Ambient;
+
+  /** Throws CniError(invalidConfig) when the network's name is no file name. */
+  constructor(dataDir: string, network: string, ambient: Ambient) {
+    if (!NETWORK.test(network)) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `name: wanted letters, digits, "_", "." and "-", starting with a letter or digit, found ${JSON.stringify(network)}`,
+      );
+    }
+    this.#dir = path.join(dataDir, network);
+    this.#network = network;
+    this.#ambient = ambient;
+  }
+
+  /** Throws CniError(io) when folder or lock cannot be used. */
+  async locked<T>(work: (leases: Leases) => T): Promise<T> {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const before = this.#folder();
+      const release = await this.#lock();
+      if (release === undefined) continue;
+      try {
+        // Somebody may have removed the network with its lock while we waited: then our lock locks nothing.
+        const now = statOrNone(this.#dir);
+        if (now === undefined || now.ino !== before.ino || now.dev !== before.dev) continue;
+        return this.#session(now, work);
+      } catch (error) {
+        throw this.#ioError(error);
+      } finally {
+        release();
+      }
+    }
+    throw new CniError(ErrorCode.tryAgain, `leases in ${this.#dir}: the folder is replaced again and again`);
+  }
+
+  /** Undefined when the folder went away in this moment. */
+  async #lock(): Promise<(() => void) | undefined> {
+    try {
+      return await this.#ambient.lock(path.join(this.#dir, 'lock'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw this.#ioError(error);
+    }
+  }
+
+  exists(): boolean {
+    return statOrNone(this.#dir) !== undefined;
+  }
+
+  peek(address: string): Holder | undefined {
+    return readHolder(path.join(this.#dir, address));
+  }
+
+  anyFree(candidates: Iterable<string>): boolean {
+    for (const _ of free(this.#dir, candidates, (name) => !isThere(path.join(this.#dir, name)))) return true;
+    return false;
+  }
+
+  #session<T>(folder: fs.BigIntStats, work: (leases: Leases) => T): T {
+    const key = `${this.#network}-${folder.dev.toString(36)}-${folder.ino.toString(36)}`;
+    const index = new LeaseIndex(path.join(this.#ambient.paths.runDir, 'leases', key));
+    const leases = new LockedFolder(this.#dir, index);
+    if (!index.isTrusted(stampOf(folder))) leases.rebuild();
+    try {
+      return work(leases);
+    } finally {
+      if (leases.changed) this.#save(index);
+    }
+  }
+
+  /**
+   * The index is a cache: whatever goes wrong here, the folder's time no longer fits the stamp, and the next one
+   * rebuilds it.
+   */
+  #save(index: LeaseIndex): void {
+    try {
+      index.save(() => {
+        const now = this.#ambient.now();
+        fs.utimesSync(this.#dir, now / 1000, Math.max(0, now - STAMP_AGE) / 1000);
+        return stampOf(fs.statSync(this.#dir, { bigint: true }));
+      });
+    } catch (error) {
+      this.#ambient.log(`the index of ${this.#dir} could not be saved, every lease will be read: ${error}`);
+    }
+  }
+
+  #folder(): fs.BigIntStats {
+    try {
+      const found = statOrNone(this.#dir);
+      if (found !== undefined) return found;
+      fs.mkdirSync(this.#dir, { recursive: true, mode: 0o755 });
+      return fs.statSync(this.#dir, { bigint: true });
+    } catch (error) {
+      throw this.#ioError(error);
+    }
+  }
+
+  #ioError(error: unknown): unknown {
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof CniError || code === undefined) return error;
+    return new CniError(
+      ErrorCode.io,
+      `leases in ${this.#dir} cannot be read or written: ${code}`,
+      String(error),
+      { cause: error },
+    );
+  }
+}
+
+/** What the folder's times are; anybody who makes or removes a file in it changes them. */
+function stampOf(folder: fs.BigIntStats): string {
+  return `${folder.mtimeNs} ${folder.ctimeNs}`;
+}
