@@ -227,7 +227,7 @@ function errorJson(error: unknown, version: CniVersion, ambient: Ambient): strin
   const known = error instanceof CniError && Number.isSafeInteger(error.code) && error.code > 0;
   if (!known && ambient.env.WEFT_DEBUG && error instanceof Error) ambient.log(error.stack ?? error.message);
   const code = known ? error.code : ErrorCode.internal;
-  const msg = known ? error.message : firstLine(error);
+  const msg = known ? error.message : `internal error: ${firstLine(error)}`;
   const details = known ? error.details : undefined;
   return json({ cniVersion: version, code, msg, ...(details && { details }) });
 }
