@@ -11,7 +11,10 @@ export interface Containerd {
   ctr(args: readonly string[], options?: ExecOptions): Promise<string>;
 }
 
-/** Starts containerd, waits until it serves, and gives the image to a containerd namespace (`k8s.io` is the CRI's). */
+/**
+ * Starts containerd, waits until it serves, and gives the image to one of its own namespaces: `k8s.io` is the CRI's;
+ * with `ctr` the namespace names the cgroups, too, and the ids that plugins get begin with it.
+ */
 export async function startContainerd(host: Host, namespace: string): Promise<Containerd> {
   const folder = join(host.root, 'containerd');
   const address = join(folder, 'containerd.sock');

@@ -26,7 +26,7 @@ async function setUp(t: Teardown, ranges?: object[][]) {
   await fillBin(host, { record: true });
   await installConflist(host, bridgeConflist({ ...(ranges && { ranges }), chained: [PORTMAP] }));
   const { address } = await startContainerd(host, 'k8s.io');
-  const cri = await connectCri(t, address, host.root);
+  const cri = await connectCri(t, host, address);
   await until('the runtime finds its network ready', async () => (await cri.networkFault()) === undefined);
   return { host, outside, cri };
 }

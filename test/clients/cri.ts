@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
-import type { Teardown } from '../support/host.ts';
+import type { Host, Teardown } from '../support/host.ts';
 
 export interface Pod {
   id: string;
@@ -29,8 +29,8 @@ interface PodStatusResponse {
 /** Milliseconds for one call; a sandbox takes a fraction of a second. */
 const DEADLINE = 30_000;
 
-/** Connects to containerd's socket; the connection is closed at teardown. */
-export async function connectCri(t: Teardown, address: string, logs: string): Promise<Cri> {
+/** Connects to the socket of a host's containerd; the connection is closed at teardown. */
+export async function connectCri(t: Teardown, host: Host, address: string): Promise<Cri> {
   const definition = await load(join(import.meta.dirname, 'cri.proto'), { keepCase: true, defaults: true });
   const Service = grpc.makeClientConstructor(
     service(definition['runtime.v1.RuntimeService']),
@@ -58,9 +58,10 @@ export async function connectCri(t: Teardown, address: string, logs: string): Pr
       const { pod_sandbox_id: id } = await call<{ pod_sandbox_id: string }>('RunPodSandbox', {
         config: {
           metadata: { name, uid: `uid-${name}`, namespace: 'tests', attempt: 0 },
-          log_directory: logs,
+          log_directory: host.root,
           dns_config: { servers: ['192.0.2.53'] },
           port_mappings: [{ protocol: 0, container_port: 80, host_port: hostPort }],
+          linux: { cgroup_parent: `/${host.name}` },
         },
       });
       const { status } = await call<PodStatusResponse>('PodSandboxStatus', { pod_sandbox_id: id });

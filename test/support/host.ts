@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -41,6 +41,8 @@ export interface Container {
 }
 
 export interface Host {
+  /** Its name in `ip netns`; unique, and what clients are told to name their cgroups by. */
+  readonly name: string;
   readonly netns: string;
   /** Temporary folder; `dirs` are below. */
   readonly root: string;
@@ -49,7 +51,8 @@ export interface Host {
   readonly env: Readonly<Record<string, string>>;
   /**
    * Runs a program on this host: in its network, mount and PID namespaces, where /var/lib/cni, /etc/cni/net.d,
-   * /run/weft and /opt/cni/bin are this host's `dirs`. Throws with the program's stderr when it fails.
+   * /run/weft and /opt/cni/bin are this host's `dirs`, and nothing that it writes below /run, /etc, /opt and /var/lib
+   * reaches the machine. Throws with the program's stderr when it fails.
    */
   exec(file: string, args: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Starts a daemon on this host; its output goes to `<root>/<name>.log`. It ends with the host. */
@@ -60,6 +63,8 @@ export interface Host {
     env?: Readonly<Record<string, string>>,
   ): Promise<void>;
   container(): Promise<Container>;
+  /** The path by which the machine reaches a file of this host, such as a namespace that one of its runtimes made. */
+  seenFromMachine(path: string): string;
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -82,7 +87,9 @@ export async function exec(
     killSignal: 'SIGKILL',
     reject: false,
   });
-  if (result.failed && (result.exitCode === undefined || !options.mayFail)) throw result;
+  if (result.failed && (result.exitCode === undefined || !options.mayFail)) {
+    throw new Error([result.shortMessage, result.stdout, result.stderr].filter(Boolean).join('\n'));
+  }
   return { status: result.exitCode ?? -1, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
 }
 
@@ -116,11 +123,12 @@ export async function ping(netns: string, address: string): Promise<boolean> {
 
 /** Every line of nftables, iptables and ipset state inside a namespace that contains one of the words. */
 export async function firewallLines(netns: string, ...words: string[]): Promise<string[]> {
+  const save = ['iptables-nft-save', 'ip6tables-nft-save', 'iptables-legacy-save', 'ip6tables-legacy-save'];
   const states = await Promise.all([
-    execIn(netns, 'nft', ['list', 'ruleset'], { mayFail: true }),
-    execIn(netns, 'iptables-legacy-save', [], { mayFail: true }),
-    execIn(netns, 'ip6tables-legacy-save', [], { mayFail: true }),
+    execIn(netns, 'nft', ['list', 'ruleset']),
+    // A kernel without ipset or the old tables has nothing there to show.
     execIn(netns, 'ipset', ['save'], { mayFail: true }),
+    ...save.map((program) => execIn(netns, program, [], { mayFail: true })),
   ]);
   const lines = states.flatMap((state) => state.stdout.split('\n')).map((line) => line.trim());
   // An address must not be found in a longer one: 10.1.0.2 in 10.1.0.20.
@@ -166,9 +174,10 @@ export async function makeHost(t: Teardown): Promise<Host> {
     conf: join(root, 'conf'),
     bin: join(root, 'bin'),
   };
-  for (const dir of Object.values(dirs)) await mkdir(dir, { recursive: true, mode: 0o755 });
+  for (const dir of [...Object.values(dirs), join(root, 'overlay')]) await mkdir(dir, { recursive: true });
   const netns = await netnsAdd(t, name);
-  const pid = await startInit(t, netns, dirs);
+  t.teardown(() => removeCgroups(name));
+  const pid = await startInit(t, netns, { root, dirs });
   const enter = ['-t', String(pid), '-m', '-n', '-p', '--'];
   const env = {
     PATH,
@@ -179,6 +188,7 @@ export async function makeHost(t: Teardown): Promise<Host> {
   };
   let containers = 0;
   return {
+    name,
     netns,
     root,
     dirs,
@@ -197,26 +207,17 @@ export async function makeHost(t: Teardown): Promise<Host> {
       const id = `${name}-c${containers}`;
       return { id, netns: await netnsAdd(t, id) };
     },
+    seenFromMachine: (path) => `/proc/${pid}/root${path}`,
   };
 }
 
 /**
- * Starts the first process of a host's PID namespace and returns its PID as the machine sees it. When it ends, the kernel
- * ends everything that was started on this host, daemons and their containers included.
- * It is a shell that does nothing but reap what is orphaned.
+ * Starts the first process of a host's PID namespace: a shell that does nothing but reap what is orphaned. When it ends, the
+ * kernel ends everything that was started on this host, daemons and their containers included. Returns its PID as the
+ * machine sees it.
  */
-async function startInit(t: Teardown, netns: string, dirs: Host['dirs']): Promise<number> {
-  const script = `
-    read -r pid rest </proc/self/stat || exit
-    mount -t proc proc /proc &&
-    mount --bind "$1" /var/lib/cni && mount --bind "$2" /run/weft &&
-    mount --bind "$3" /etc/cni/net.d && mount --bind "$4" /opt/cni/bin || exit
-    echo "$pid"
-    sleep infinity & while :; do wait; done`;
-  // Mount points must exist; folders that runtimes make themselves when they start.
-  for (const dir of ['/var/lib/cni', '/run/weft', '/etc/cni/net.d', '/opt/cni/bin']) {
-    await mkdir(dir, { recursive: true });
-  }
+async function startInit(t: Teardown, netns: string, host: Pick<Host, 'root' | 'dirs'>): Promise<number> {
+  const { root, dirs } = host;
   // `slave`: namespaces that `ip netns add` makes later are seen here, mounts made here are not seen outside.
   const child = spawn(
     'setpriv',
@@ -225,26 +226,72 @@ async function startInit(t: Teardown, netns: string, dirs: Host['dirs']): Promis
       '--pdeathsig', 'KILL',
       'nsenter', `--net=${netns}`,
       'unshare', '--mount', '--propagation', 'slave', '--pid', '--fork', '--kill-child=KILL',
-      'bash', '-c', script, 'init', dirs.cache, dirs.run, dirs.conf, dirs.bin,
+      'bash', '-e', '-c', INIT, 'init', join(root, 'overlay'), dirs.cache, dirs.run, dirs.conf, dirs.bin,
     ],
-    { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH } },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH } },
   );
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const stderr: string[] = [];
+  child.stderr.on('data', (data) => stderr.push(String(data)));
+  const pid = Number(await firstLine(child.stdout));
+  if (!(pid > 1)) throw new Error(`the simulated host could not be made: ${stderr.join('')}`);
   t.teardown(async () => {
     child.ref();
-    child.kill('SIGKILL');
+    process.kill(pid, 'SIGKILL');
     await ended;
   });
-  const pid = await firstLine(child.stdout);
   // A test ends when nothing is left to wait for; the host must not count.
   child.stdout.destroy();
+  child.stderr.destroy();
   child.unref();
-  return Number(pid);
+  return pid;
 }
 
-async function firstLine(stream: Readable): Promise<string> {
+/**
+ * What clients write to fixed places of the file system goes to memory: /run is empty but for the named namespaces, and
+ * changes below /etc, /opt and /var/lib stay in an overlay.
+ */
+const INIT = `
+read -r pid rest </proc/self/stat
+overlay=$1 cache=$2 run=$3 conf=$4 bin=$5
+mount -t tmpfs tmpfs "$overlay"
+mkdir "$overlay/netns"
+mount --rbind /run/netns "$overlay/netns"
+mount -t tmpfs tmpfs /run
+mkdir /run/netns /run/lock /run/weft
+mount --rbind "$overlay/netns" /run/netns
+mount --bind "$run" /run/weft
+for dir in /etc /opt /var/lib; do
+  mkdir -p "$overlay/upper$dir" "$overlay/work$dir"
+  mount -t overlay overlay -o "lowerdir=$dir,upperdir=$overlay/upper$dir,workdir=$overlay/work$dir" "$dir"
+done
+mkdir -p /var/lib/cni /etc/cni/net.d /opt/cni/bin
+mount --bind "$cache" /var/lib/cni
+mount --bind "$conf" /etc/cni/net.d
+mount --bind "$bin" /opt/cni/bin
+rm -f /etc/resolv.conf
+echo nameserver 192.0.2.53 >/etc/resolv.conf
+mount -t proc proc /proc
+echo "$pid"
+set +e
+sleep infinity &
+while :; do wait; done`;
+
+/** Removes the cgroups that runtimes made below `/<name>` in any hierarchy; their processes have ended. */
+async function removeCgroups(name: string): Promise<void> {
+  const base = '/sys/fs/cgroup';
+  for (const hierarchy of ['.', ...(await readdir(base))]) {
+    const top = join(base, hierarchy, name);
+    const below = await readdir(top, { recursive: true, withFileTypes: true }).catch(() => []);
+    const folders = below.filter((entry) => entry.isDirectory()).map((entry) => join(entry.path, entry.name));
+    for (const folder of [...folders.sort().reverse(), top]) await rmdir(folder).catch(() => {});
+  }
+}
+
+/** The first line of a stream, or undefined when it ends without one. */
+async function firstLine(stream: Readable): Promise<string | undefined> {
   for await (const line of createInterface({ input: stream })) return line;
-  throw new Error('the host ended before it began: see stderr');
+  return undefined;
 }
 
 /** Wires a host to an outside host, its default gateway, and returns the outside's namespace. */

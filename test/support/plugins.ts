@@ -10,6 +10,17 @@ export function pluginsUnderTest(): string {
   return resolve(process.env.WEFT_TEST_PLUGINS ?? join(import.meta.dirname, '../../dist/bin'));
 }
 
+/**
+ * Why a test of the `weft` command cannot run, for tap's `skip`: only when somebody points WEFT_TEST_PLUGINS at plugins
+ * that are not ours; in `dist/bin` it has to be there.
+ */
+export async function weftIsMissing(): Promise<string | false> {
+  if (process.env.WEFT_TEST_PLUGINS === undefined) return false;
+  const folder = pluginsUnderTest();
+  const there = (await readdir(folder)).includes('weft');
+  return there ? false : `the plugins under test (${folder}) are not weft's: there is no "weft" command`;
+}
+
 /** One execution of a plugin, as recorded by `fillBin(host, {record: true})`. */
 export interface Call {
   type: string;
