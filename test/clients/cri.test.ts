@@ -18,13 +18,18 @@ import { until } from '../support/until.ts';
 import { startContainerd } from './containerd.ts';
 import { connectCri } from './cri.ts';
 
+/** Makes the runtime hand its port mappings and name servers to the bridge, too, in Go's spelling and with nulls. */
+const CAPABLE = { capabilities: { portMappings: true, dns: true } };
 const PORTMAP = { type: 'portmap', capabilities: { portMappings: true } };
 
 async function setUp(t: Teardown, ranges?: object[][]) {
   const host = await makeHost(t);
   const outside = await makeOutside(t, host);
   await fillBin(host, { record: true });
-  await installConflist(host, bridgeConflist({ ...(ranges && { ranges }), chained: [PORTMAP] }));
+  await installConflist(
+    host,
+    bridgeConflist({ ...(ranges && { ranges }), extra: CAPABLE, chained: [PORTMAP] }),
+  );
   const { address } = await startContainerd(host, 'k8s.io');
   const cri = await connectCri(t, host, address);
   await until('the runtime finds its network ready', async () => (await cri.networkFault()) === undefined);
@@ -55,6 +60,12 @@ t.test('pods come, are reached, and go', async (t) => {
     const made = (await calls(host)).filter((call) => call.containerId === pod.id && call.type === 'bridge');
     t.match(made, [{ command: 'ADD', args: /IgnoreUnknown=1/ }]);
     t.match(made, [{ args: /K8S_POD_NAME=web/ }]);
+    const loopback = (await calls(host)).filter((call) => call.type === 'loopback');
+    t.match(
+      loopback,
+      [{ command: 'ADD', containerId: pod.id, ifname: 'lo' }],
+      'the runtime brings its own loopback',
+    );
 
     await cri.stop(pod.id);
     t.strictSame(await footprint(host), NOTHING);

@@ -11,13 +11,15 @@ import {
   makeOutside,
   OUTSIDE,
   ping,
+  UPLINK,
 } from '../support/host.ts';
 import { calls, fillBin } from '../support/plugins.ts';
+import { until } from '../support/until.ts';
 import { setUpPodman } from './podman.ts';
 
 t.test('podman', async (t) => {
   const host = await makeHost(t);
-  await makeOutside(t, host);
+  const outside = await makeOutside(t, host);
   await fillBin(host, { record: true });
   const { podman, run, inspect } = await setUpPodman(t, host);
   const settings = async (name: string) => {
@@ -30,13 +32,23 @@ t.test('podman', async (t) => {
 
   await t.test('it asks every plugin for its version', async (t) => {
     await podman('network', 'create', '--disable-dns', ...subnets, 'blue');
-    await podman('network', 'create', '--disable-dns', '--internal', '--subnet', '10.80.0.0/24', 'inner');
+    await podman(
+      'network',
+      'create',
+      '--disable-dns',
+      '--internal',
+      '-o',
+      'mtu=1400',
+      '--subnet',
+      '10.80.0.0/24',
+      'inner',
+    );
     t.match(await podman('network', 'ls', '--format', '{{.Name}}'), /^blue$/m, 'and takes the network');
     const asked = new Set((await calls(host)).filter((c) => c.command === 'VERSION').map((c) => c.type));
     t.strictSame([...asked].sort(), ['bridge', 'firewall', 'portmap', 'tuning']);
   });
 
-  const one = await run('--name', 'one', '--network', 'blue');
+  const one = await run('--name', 'one', '--network', 'blue', '--publish', '8080:80');
 
   await t.test('it reports what the plugin answered', async (t) => {
     const seen = await settings('one');
@@ -59,6 +71,15 @@ t.test('podman', async (t) => {
     );
     for (const address of ['10.79.0.2', 'fd00:79::2']) t.ok(await ping(host.netns, address), address);
     for (const address of [OUTSIDE.v4, OUTSIDE.v6]) t.ok(await ping(seen.netns, address), address);
+  });
+
+  await t.test('a port that another plugin of the chain publishes is reached from the outside', async (t) => {
+    await podman('exec', '--detach', 'one', 'nc', '-ll', '-p', '80', '-e', 'echo', 'hello from within');
+    const said = await until('the port answers', async () => {
+      const ask = await execIn(outside, 'busybox', ['nc', '-w', '2', UPLINK.v4, '8080'], { mayFail: true });
+      return ask.stdout;
+    });
+    t.equal(said, 'hello from within');
   });
 
   await t.test('a static address and MAC', async (t) => {
@@ -92,6 +113,11 @@ t.test('podman', async (t) => {
     const seen = await settings('inside');
     t.match(seen.networks.inner, { IPAddress: '10.80.0.2' });
     t.strictSame(await ip(seen.netns, 'route', 'show', 'default'), []);
+    t.match(
+      await ip(seen.netns, 'link', 'show', 'dev', 'eth0'),
+      [{ mtu: 1400 }],
+      'with the MTU that was asked for',
+    );
     await podman('rm', '--force', '--time', '0', 'inside');
   });
 

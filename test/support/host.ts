@@ -71,7 +71,8 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Where the outside host is; documentation prefixes, so that nothing else can be meant. */
 export const OUTSIDE = { v4: '198.51.100.2', v6: '2001:db8:ff::2' } as const;
-const UPLINK = { v4: '198.51.100.1', v6: '2001:db8:ff::1', name: 'uplink' } as const;
+/** The host's own link to it. */
+export const UPLINK = { v4: '198.51.100.1', v6: '2001:db8:ff::1', name: 'uplink' } as const;
 
 /** Runs a program; throws with its stderr in the message when it fails. */
 export async function exec(
