@@ -84,17 +84,15 @@ export function withoutFaults<C>(
   return current;
 }
 
-function isRemovable(fault: ConfigFault): boolean {
-  const depth = fieldKeys(fault.field).length;
-  return fault.found === undefined ? depth > 1 : depth > 0;
+function isRemovable({ found, path }: ConfigFault): boolean {
+  return path.length > (found === undefined ? 1 : 0);
 }
 
-function remove(config: Record<string, unknown>, fault: ConfigFault): void {
-  const keys = fieldKeys(fault.field);
+function remove(config: Record<string, unknown>, { found, path }: ConfigFault): void {
   // A required key that is missing makes its parent useless.
-  if (fault.found === undefined) keys.pop();
-  const last = keys.pop();
-  const parent = valueAt(config, keys);
+  const keys = found === undefined ? path.slice(0, -1) : path;
+  const last = keys.at(-1);
+  const parent = valueAt(config, keys.slice(0, -1));
   if (last === undefined || typeof parent !== 'object' || parent === null) return;
   // A hole keeps the indexes of the other faults right; `compact` closes it.
   (parent as Record<string | number, unknown>)[last] = undefined;
@@ -112,13 +110,6 @@ function compact(value: unknown): unknown {
 function fieldName(keys: readonly (string | number)[]): string {
   const text = keys.map((key) => (typeof key === 'number' ? `[${key}]` : `.${key}`)).join('');
   return text.startsWith('.') ? text.slice(1) : text || 'configuration';
-}
-
-function fieldKeys(field: string): (string | number)[] {
-  if (field === 'configuration') return [];
-  return [...field.matchAll(/\[(\d+)\]|([^.[\]]+)/g)].map((part) =>
-    part[1] === undefined ? (part[2] ?? '') : Number(part[1]),
-  );
 }
 
 function translate(schema: object, input: unknown, errors: readonly SchemaError[]): ConfigFault[] {
@@ -175,9 +166,10 @@ function toFault(schema: object, input: unknown, error: SchemaError): ConfigFaul
   if (typeof missing === 'string') {
     const properties = parent.properties as Loose | undefined;
     const wanted = describeSchema((properties?.[missing] ?? {}) as Loose);
-    return { field: fieldName([...keys, missing]), found: undefined, wanted };
+    const path = [...keys, missing];
+    return { field: fieldName(path), found: undefined, wanted, path };
   }
-  return { field: fieldName(keys), found: valueAt(input, keys), wanted: describeSchema(parent) };
+  return { field: fieldName(keys), found: valueAt(input, keys), wanted: describeSchema(parent), path: keys };
 }
 
 /** The schema that holds the failing keyword. */

@@ -9,6 +9,8 @@ export interface ConfigFault {
   field: string;
   found: unknown;
   wanted: string;
+  /** The keys that `field` is written from (a key may itself have a dot). */
+  path: readonly (string | number)[];
 }
 
 /** A JSON schema with its generated check. The schema is needed at run time only for folding keys (Go's spelling). */

@@ -64,7 +64,10 @@ export async function validatorSource(schema: object): Promise<string> {
     logLevel: 'silent',
   });
   const clause = /export \{\s*\w+\s*\};\s*$/;
-  const text = (bundled.outputFiles[0]?.text ?? '').replace(/^\/\/ <stdin>\n/m, '');
+  // ajv's helpers carry their own source text for ajv's generator: of no use here.
+  const text = (bundled.outputFiles[0]?.text ?? '')
+    .replace(/^\/\/ <stdin>\n/m, '')
+    .replace(/^ *\w+\.code = 'require\(.*\n/gm, '');
   if (!clause.test(text)) throw new Error('esbuild gave a module without the expected export');
   return `${HEAD}${text.replace(clause, '')}\nexport const validate: Validate = ${name};\n`;
 }
