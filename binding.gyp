@@ -8,6 +8,14 @@
       "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra", "-fexceptions"],
       "cflags_cc!": ["-fno-exceptions"],
       "libraries": ["-pthread"]
+    },
+    {
+      "target_name": "weft-launcher",
+      "type": "executable",
+      "sources": ["bin/launcher.cc"],
+      "defines": ["WEFT_NODE_PATH=\"<!(node -p process.execPath)\""],
+      "cflags_cc": ["-std=c++17", "-Os", "-Wall", "-Wextra"],
+      "ldflags": ["-static", "-s"]
     }
   ]
 }

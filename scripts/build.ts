@@ -70,7 +70,11 @@ function warmUp(): void {
     WEFT_WARM_UP: out,
   });
   const run = (command: string) =>
-    execFileSync(path.join(out, 'bridge'), { env: env(command), input: conf, stdio: ['pipe', 'pipe', 'inherit'] });
+    execFileSync(path.join(out, 'bridge'), {
+      env: env(command),
+      input: conf,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
   run('VERSION');
   const script = `
     mkdir -p ${state} && touch ${state}/ns && unshare --net=${state}/ns true
@@ -84,9 +88,13 @@ function warmUp(): void {
     execFileSync('unshare', ['--net', '--mount', 'sh', '-c', script], { env: env('ADD'), stdio: 'pipe' });
   } catch (error) {
     const words = String((error as { stderr?: Buffer }).stderr ?? error).trim();
-    process.stderr.write(`code cache without ADD and DEL (needs root; harmless, start-up is slower): ${words}\n`);
+    process.stderr.write(
+      `code cache without ADD and DEL (needs root; harmless, start-up is slower): ${words}\n`,
+    );
   } finally {
-    for (const file of [state, `${state}.json`, `${state}.result`]) rmSync(file, { recursive: true, force: true });
+    for (const file of [state, `${state}.json`, `${state}.result`]) {
+      rmSync(file, { recursive: true, force: true });
+    }
   }
 }
 
