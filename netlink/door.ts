@@ -23,6 +23,8 @@ export interface Op<T = unknown> {
   /** errno names that are an answer rather than a failure: the run goes on. */
   readonly tolerate?: readonly string[];
   decode(messages: readonly RawMessage[]): T;
+  /** The attribute at a byte offset into the op's n-th message, for error messages. */
+  nameAt?(message: number, offset: number): string | undefined;
 }
 
 /** What came back for one Op: its decoded value, or the tolerated error. */

@@ -1,0 +1,181 @@
+/**
+ * Lists of attributes described by tables: number, kernel name, codec. Encoder, decoder, TypeScript types and the names in
+ * error messages all come from the one table (linux/netlink.h, struct nlattr).
+ */
+import { type Codec, NLA_F_NESTED, wrong } from './codec.ts';
+import { align, LITTLE_ENDIAN, type Writer } from './writer.ts';
+
+const HEADER = 4;
+const TYPE_MASK = 0x3fff;
+
+export interface Attribute<T> {
+  readonly number: number;
+  /** The kernel's name: IFLA_MTU. */
+  readonly name: string;
+  readonly codec: Codec<T>;
+  /** This reading of the number holds only where an earlier field has this value (IFLA_INFO_DATA by IFLA_INFO_KIND). */
+  readonly when?: readonly [field: string, value: unknown];
+}
+
+export type Table = Readonly<Record<string, Attribute<unknown>>>;
+
+/** What a table's attributes hold; every one may be absent. */
+export type Values<F extends Table> = {
+  [K in keyof F]?: (F[K] extends Attribute<infer V> ? V : never) | undefined;
+};
+
+/** One line of a table. */
+export function attribute<T>(
+  number: number,
+  name: string,
+  codec: Codec<T>,
+  when?: readonly [string, unknown],
+): Attribute<T> {
+  return when === undefined ? { number, name, codec } : { number, name, codec, when };
+}
+
+/** One attribute as it lies in a buffer. */
+export interface Piece {
+  number: number;
+  payload: Uint8Array;
+  /** Where its header starts. */
+  offset: number;
+}
+
+/** Walks a list of attributes. Throws RangeError when a length leaves the buffer. */
+export function* pieces(list: Uint8Array): Generator<Piece> {
+  const view = new DataView(list.buffer, list.byteOffset, list.length);
+  let offset = 0;
+  while (offset + HEADER <= list.length) {
+    const length = view.getUint16(offset, LITTLE_ENDIAN);
+    if (length < HEADER || offset + length > list.length) {
+      throw new RangeError(
+        `attribute at byte ${offset}: length ${length} leaves the ${list.length} bytes of the list`,
+      );
+    }
+    const number = view.getUint16(offset + 2, LITTLE_ENDIAN) & TYPE_MASK;
+    yield { number, payload: list.subarray(offset + HEADER, offset + length), offset };
+    offset += align(length);
+  }
+}
+
+/** Writes one attribute: header, payload, padding. Throws RangeError when the payload outgrows nla_len (64 KiB). */
+export function writeAttribute(to: Writer, number: number, flags: number, payload: () => void): void {
+  const at = to.reserve(HEADER);
+  payload();
+  const length = to.length - at;
+  if (length > 0xffff) throw wrong('at most 65531 bytes of payload', length - HEADER);
+  to.view.setUint16(at, length, LITTLE_ENDIAN);
+  to.view.setUint16(at + 2, number | flags, LITTLE_ENDIAN);
+  to.align();
+}
+
+export class Attributes<F extends Table> {
+  readonly table: F;
+  readonly #byNumber = new Map<number, [key: string, Attribute<unknown>][]>();
+
+  constructor(table: F) {
+    this.table = table;
+    for (const entry of Object.entries(table)) {
+      const { number } = entry[1];
+      const known = this.#byNumber.get(number);
+      if (known === undefined) this.#byNumber.set(number, [entry]);
+      else known.push(entry);
+    }
+  }
+
+  /** Writes the present ones in the table's order. Throws RangeError that names the attribute. */
+  write(to: Writer, values: Values<F>): void {
+    for (const [key, { number, name, codec }] of Object.entries(this.table)) {
+      const value = (values as Record<string, unknown>)[key];
+      if (value === undefined) continue;
+      for (const each of codec.repeated ? (value as unknown[]) : [value]) {
+        try {
+          writeAttribute(to, number, codec.flags ?? 0, () => codec.write(to, each));
+        } catch (error) {
+          throw new RangeError(`${name}: ${(error as Error).message}`);
+        }
+      }
+    }
+  }
+
+  /** Reads those the table knows; others are newer than we are, or of no interest. Throws RangeError. */
+  read(list: Uint8Array): Values<F> {
+    const values: Record<string, unknown> = {};
+    for (const { number, payload } of pieces(list)) {
+      const entry = this.#byNumber.get(number)?.find(([, { when }]) => !when || values[when[0]] === when[1]);
+      if (entry === undefined) continue;
+      const [key, { name, codec }] = entry;
+      try {
+        const value = codec.read(payload);
+        values[key] = codec.repeated ? [...((values[key] as unknown[] | undefined) ?? []), value] : value;
+      } catch (error) {
+        throw new RangeError(`${name}: ${(error as Error).message}`);
+      }
+    }
+    return values as Values<F>;
+  }
+
+  /** The name of the attribute whose header or payload is at `offset`: `IFLA_LINKINFO.IFLA_INFO_KIND`. */
+  nameAt(list: Uint8Array, offset: number): string | undefined {
+    const values: Record<string, unknown> = {};
+    for (const piece of pieces(list)) {
+      const entry = this.#byNumber
+        .get(piece.number)
+        ?.find(([, { when }]) => !when || values[when[0]] === when[1]);
+      if (entry !== undefined && entry[1].codec.nameAt === undefined)
+        values[entry[0]] = entry[1].codec.read(piece.payload);
+      if (offset >= align(piece.offset + HEADER + piece.payload.length)) continue;
+      const name = entry?.[1].name ?? `number ${piece.number}`;
+      const inner = offset - piece.offset - HEADER;
+      const deeper = inner >= 0 ? entry?.[1].codec.nameAt?.(piece.payload, inner) : undefined;
+      return deeper === undefined ? name : `${name}.${deeper}`;
+    }
+    return undefined;
+  }
+}
+
+/** An attribute that holds a list of attributes. */
+export function nested<F extends Table>(list: Attributes<F>, flags = NLA_F_NESTED): Codec<Values<F>> {
+  return {
+    flags,
+    write: (to, values) => list.write(to, values),
+    read: (payload) => list.read(payload),
+    nameAt: (payload, offset) => list.nameAt(payload, offset),
+  };
+}
+
+/** An attribute that holds any number of others, all of one kind and number (NFTA_LIST_ELEM). */
+export function listOf<T>(number: number, element: Codec<T>): Codec<T[]> {
+  return {
+    flags: NLA_F_NESTED,
+    write(to, values) {
+      for (const value of values)
+        writeAttribute(to, number, element.flags ?? 0, () => element.write(to, value));
+    },
+    read: (payload) => Array.from(pieces(payload), (piece) => element.read(piece.payload)),
+    nameAt(payload, offset) {
+      let at = 0;
+      for (const piece of pieces(payload)) {
+        const start = piece.offset + HEADER;
+        if (offset < align(start + piece.payload.length)) {
+          const deeper = offset >= start ? element.nameAt?.(piece.payload, offset - start) : undefined;
+          return `element ${at}${deeper === undefined ? '' : `.${deeper}`}`;
+        }
+        at++;
+      }
+      return undefined;
+    },
+  };
+}
+
+/** The same attribute any number of times in a row. */
+export function many<T>(codec: Codec<T>): Codec<T[]> {
+  return {
+    flags: codec.flags ?? 0,
+    repeated: true,
+    // Attributes.write and read hand over one element at a time.
+    write: (to, value) => codec.write(to, value as unknown as T),
+    read: (payload) => codec.read(payload) as unknown as T[],
+  };
+}

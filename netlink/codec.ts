@@ -1,0 +1,183 @@
+/** How one value stands in an attribute or in a fixed header: numbers, strings, addresses. */
+import ipaddr from 'ipaddr.js';
+import { LITTLE_ENDIAN, type Writer } from './writer.ts';
+
+/** The payload is a list of attributes. */
+export const NLA_F_NESTED = 0x8000;
+/** The payload is in network byte order. */
+export const NLA_F_NET_BYTEORDER = 0x4000;
+
+export interface Codec<T> {
+  /** NLA_F_NESTED or NLA_F_NET_BYTEORDER, set on the attribute's type. */
+  readonly flags?: number;
+  /** Each element of the value is an attribute of its own, all with the same number. */
+  readonly repeated?: boolean;
+  /** Throws RangeError (`want ..., found ...`) when the value cannot be written. */
+  write(to: Writer, value: T): void;
+  /** Throws RangeError when the bytes are too few. */
+  read(bytes: Uint8Array): T;
+  /** Names what stands at an offset into the payload, for containers. */
+  nameAt?(bytes: Uint8Array, offset: number): string | undefined;
+}
+
+/** A number of fixed size; may stand in a header struct. */
+export interface Scalar extends Codec<number> {
+  readonly size: number;
+}
+
+export function wrong(wanted: string, found: unknown): RangeError {
+  return new RangeError(`want ${wanted}, found ${typeof found === 'string' ? `'${found}'` : String(found)}`);
+}
+
+function viewOf(bytes: Uint8Array, size: number): DataView {
+  if (bytes.length < size) throw new RangeError(`want ${size} bytes, found ${bytes.length}`);
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function integer(size: 1 | 2 | 4 | 8, little: boolean, flags = 0): Scalar {
+  const max = size === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (size * 8) - 1;
+  return {
+    size,
+    flags,
+    write(to, value) {
+      if (!Number.isInteger(value) || value < 0 || value > max) throw wrong(`0..${max}`, value);
+      const at = to.reserve(size);
+      if (size === 1) to.view.setUint8(at, value);
+      else if (size === 2) to.view.setUint16(at, value, little);
+      else if (size === 4) to.view.setUint32(at, value, little);
+      else to.view.setBigUint64(at, BigInt(value), little);
+    },
+    read(bytes) {
+      const view = viewOf(bytes, size);
+      if (size === 1) return view.getUint8(0);
+      if (size === 2) return view.getUint16(0, little);
+      if (size === 4) return view.getUint32(0, little);
+      return Number(view.getBigUint64(0, little));
+    },
+  };
+}
+
+export const u8: Scalar = integer(1, LITTLE_ENDIAN);
+export const u16: Scalar = integer(2, LITTLE_ENDIAN);
+export const u32: Scalar = integer(4, LITTLE_ENDIAN);
+/** Up to 2^53 - 1. */
+export const u64: Scalar = integer(8, LITTLE_ENDIAN);
+export const u16be: Scalar = integer(2, false);
+export const u32be: Scalar = integer(4, false);
+export const u64be: Scalar = integer(8, false);
+/** The same, with NLA_F_NET_BYTEORDER set, as ipset asks for. */
+export const u16net: Scalar = integer(2, false, NLA_F_NET_BYTEORDER);
+export const u32net: Scalar = integer(4, false, NLA_F_NET_BYTEORDER);
+export const u64net: Scalar = integer(8, false, NLA_F_NET_BYTEORDER);
+
+export const i32: Scalar = {
+  size: 4,
+  write(to, value) {
+    if (value !== (value | 0)) throw wrong('-2147483648..2147483647', value);
+    const at = to.reserve(4);
+    to.view.setInt32(at, value, LITTLE_ENDIAN);
+  },
+  read: (bytes) => viewOf(bytes, 4).getInt32(0, LITTLE_ENDIAN),
+};
+
+/** One byte, 0 or 1. */
+export const bool: Codec<boolean> = {
+  write: (to, value) => u8.write(to, value ? 1 : 0),
+  read: (bytes) => u8.read(bytes) !== 0,
+};
+
+/** Present or not (NLA_FLAG); `false` is written as nothing at all. */
+export const flag: Codec<true> = { write() {}, read: () => true };
+
+export const bytes: Codec<Uint8Array> = {
+  write: (to, value) => to.append(value),
+  read: (found) => found,
+};
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** NUL-terminated text of at most `room` bytes, terminator included. */
+export function text(room: number): Codec<string> {
+  return {
+    write(to, value) {
+      const encoded = encoder.encode(value);
+      if (value.includes('\0')) throw wrong('text without NUL', value);
+      if (encoded.length >= room) throw wrong(`at most ${room - 1} bytes`, value);
+      to.append(encoded);
+      to.reserve(1);
+    },
+    read(found) {
+      const end = found.indexOf(0);
+      return decoder.decode(end < 0 ? found : found.subarray(0, end));
+    },
+  };
+}
+
+/** An Ethernet address, `02:00:00:00:00:01`. */
+export const mac: Codec<string> = {
+  write(to, value) {
+    if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value)) throw wrong('a MAC address', value);
+    to.append(Uint8Array.from(value.split(':'), (part) => Number.parseInt(part, 16)));
+  },
+  read: (found) => Array.from(found, (byte) => byte.toString(16).padStart(2, '0')).join(':'),
+};
+
+/**
+ * The 4 or 16 bytes of an address in text. Only the four-part decimal form of IPv4 is taken, and no zone.
+ * Throws RangeError.
+ */
+export function parseIp(value: string): Uint8Array {
+  if (ipaddr.IPv4.isValidFourPartDecimal(value))
+    return Uint8Array.from(ipaddr.IPv4.parse(value).toByteArray());
+  if (!value.includes('%') && ipaddr.IPv6.isValid(value)) {
+    return Uint8Array.from(ipaddr.IPv6.parse(value).toByteArray());
+  }
+  throw wrong('an IP address', value);
+}
+
+/** Text of 4 or 16 bytes (RFC 5952). Throws RangeError. */
+export function formatIp(found: Uint8Array): string {
+  if (found.length === 4) return found.join('.');
+  if (found.length === 16) return new ipaddr.IPv6([...found]).toRFC5952String();
+  throw new RangeError(`want 4 or 16 bytes, found ${found.length}`);
+}
+
+/** An address of either family; its length says which. */
+export const ip: Codec<string> = {
+  write: (to, value) => to.append(parseIp(value)),
+  read: formatIp,
+};
+
+export interface Prefix {
+  address: string;
+  /** Bits. */
+  length: number;
+  family: number;
+  bytes: Uint8Array;
+}
+
+export const AF_UNSPEC = 0;
+export const AF_INET = 2;
+export const AF_BRIDGE = 7;
+export const AF_INET6 = 10;
+
+/** AF_INET or AF_INET6 of an address in text. */
+export function familyOf(address: string): number {
+  return address.includes(':') ? AF_INET6 : AF_INET;
+}
+
+/** Takes `10.1.0.1/24`, or an address alone, which is its own prefix. Host bits stay. Throws RangeError. */
+export function parsePrefix(cidr: string): Prefix {
+  const [address = '', bits, ...rest] = cidr.split('/');
+  const found = parseIp(address);
+  const most = found.length * 8;
+  const length = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
+  if (rest.length > 0 || !(length <= most)) throw wrong(`a prefix length of 0..${most}`, cidr);
+  return { address, length, family: familyOf(address), bytes: found };
+}
+
+/** The address with all bits behind the prefix cleared. */
+export function maskBytes(address: Uint8Array, length: number): Uint8Array {
+  return address.map((byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, length - i * 8))) & 0xff);
+}

@@ -1,0 +1,23 @@
+/** Exclusive file locks that other programs see too (flock(2)). */
+import { closeSync } from 'node:fs';
+import { loadNative, withCode } from './native.ts';
+
+/**
+ * Locks a file (made with mode 0600 when missing) and resolves to the function that releases it. Waits as long as it takes,
+ * on a thread of its own, so any number may wait at once. Two locks of one process exclude each other as well.
+ * Throws an Error with `code`: ENOENT (no such folder), EACCES, ELOOP (a symbolic link), EINVAL (not a regular file).
+ */
+export async function lock(path: string): Promise<() => void> {
+  const native = loadNative();
+  try {
+    const free = native.tryLock(path);
+    const fd = free >= 0 ? free : await native.waitLock(path);
+    let held = true;
+    return () => {
+      if (held) closeSync(fd);
+      held = false;
+    };
+  } catch (error) {
+    throw withCode(error, `lock ${path}`);
+  }
+}

@@ -1,0 +1,150 @@
+/** The door, implemented over the native core. */
+import type { Door, Family, Namespace, NetlinkError, Op, RawMessage, Replies, Reply } from './door.ts';
+import { errnoName, errnoNumber } from './errno.ts';
+import { type Refusal, refusal } from './extended-ack.ts';
+import { concat, NLMSG_HEADER } from './message.ts';
+import { type Answers, loadNative, type Native, withCode } from './native.ts';
+import { LITTLE_ENDIAN } from './writer.ts';
+
+const NLMSG_DONE = 3;
+const FAMILIES: Readonly<Record<Family, number>> = { route: 0, netfilter: 1 };
+
+/** The machine's door: every namespace it opens is a real one. Loads the native core at the first open(). */
+export function openDoor(): Door {
+  return {
+    async open(path) {
+      const native = loadNative();
+      try {
+        return new OpenNamespace(native, path, await native.openNamespace(path));
+      } catch (error) {
+        throw withCode(error, `open network namespace ${path ?? 'of this process'}`);
+      }
+    },
+  };
+}
+
+class OpenNamespace implements Namespace {
+  readonly path: string | undefined;
+  readonly identity: string;
+  readonly fd: number;
+  readonly #native: Native;
+  readonly #handle: number;
+  /** Calls wait here rather than on pool threads. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    native: Native,
+    path: string | undefined,
+    opened: { handle: number; fd: number; identity: string },
+  ) {
+    this.#native = native;
+    this.#handle = opened.handle;
+    this.path = path;
+    this.fd = opened.fd;
+    this.identity = opened.identity;
+  }
+
+  /** For netlink/monitor.ts. */
+  get handle(): number {
+    return this.#handle;
+  }
+
+  async send<const T extends readonly Op[]>(...ops: T): Promise<Replies<T>> {
+    if (ops.length === 0) return [] as Replies<T>;
+    const { bytes, table, tolerated } = pack(ops);
+    const answers = await this.#turn('talk netlink', () =>
+      this.#native.send(this.#handle, bytes, table, tolerated),
+    );
+    return unpack(ops, answers) as Replies<T>;
+  }
+
+  readFile(path: string): Promise<string> {
+    return this.#turn(`read ${path}`, () => this.#native.readFile(this.#handle, path));
+  }
+
+  writeFile(path: string, data: string): Promise<void> {
+    return this.#turn(`write '${data.trimEnd()}' to ${path}`, () =>
+      this.#native.writeFile(this.#handle, path, data),
+    );
+  }
+
+  transmit(ifindex: number, frames: readonly Uint8Array[]): Promise<void> {
+    const lengths = Uint32Array.from(frames, (frame) => frame.length);
+    return this.#turn(`send ${frames.length} frames out of link ${ifindex}`, () =>
+      this.#native.transmit(this.#handle, ifindex, concat(frames), lengths),
+    );
+  }
+
+  close(): void {
+    this.#native.closeNamespace(this.#handle);
+  }
+
+  #turn<T>(what: string, act: () => Promise<T>): Promise<T> {
+    const mine = this.#last.then(async () => {
+      try {
+        return await act();
+      } catch (error) {
+        throw withCode(error, what);
+      }
+    });
+    this.#last = mine.catch(() => {});
+    return mine;
+  }
+}
+
+/** The arrays of Native.send. */
+function pack(ops: readonly Op[]): { bytes: Uint8Array; table: Uint32Array; tolerated: Uint32Array } {
+  const table = new Uint32Array(ops.length * 4);
+  const tolerated: number[] = [];
+  let offset = 0;
+  ops.forEach((op, i) => {
+    const own = (op.tolerate ?? []).map(errnoNumber);
+    table.set([FAMILIES[op.family], offset, op.bytes.length, own.length], i * 4);
+    tolerated.push(...own);
+    offset += op.bytes.length;
+  });
+  return { bytes: concat(ops.map((op) => op.bytes)), table, tolerated: Uint32Array.from(tolerated) };
+}
+
+/** Replies in the order of the ops. Throws the NetlinkError of the last op run where it is not tolerated. */
+function unpack(ops: readonly Op[], { data, index, status }: Answers): Reply<unknown>[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
+  const messages: RawMessage[][] = ops.map(() => []);
+  const refusals = new Map<number, Refusal>();
+  for (let i = 0; i < index.length; i += 4) {
+    const [op = 0, message = 0, offset = 0, length = 0] = index.subarray(i, i + 4);
+    const type = view.getUint16(offset + 4, LITTLE_ENDIAN);
+    const flags = view.getUint16(offset + 6, LITTLE_ENDIAN);
+    const payload = data.subarray(offset + NLMSG_HEADER, offset + length);
+    if (type <= NLMSG_DONE) refusals.set(op, { message, type, flags, payload });
+    else messages[op]?.push({ type, flags, payload });
+  }
+  const failed = (at: number, op: Op, number: number): NetlinkError =>
+    refusal(op, at, errnoName(number), refusals.get(at));
+  return ops.flatMap((op, at): Reply<unknown>[] => {
+    const number = status[at];
+    if (number === undefined) return [];
+    if (number === 0) return [{ ok: true, value: op.decode(messages[at] ?? []) }];
+    const error = failed(at, op, number);
+    if (!op.tolerate?.includes(error.errno)) throw error;
+    return [{ ok: false, error }];
+  });
+}
+
+/** Makes a network namespace and binds it to `pin`, a file that must not exist. Throws an Error with `code`. */
+export async function createNamespace(pin: string): Promise<void> {
+  try {
+    await loadNative().createNamespace(pin);
+  } catch (error) {
+    throw withCode(error, `make network namespace ${pin}`);
+  }
+}
+
+/** Unbinds and removes a pin; nothing happens where there is none. Throws an Error with `code`. */
+export async function removeNamespace(pin: string): Promise<void> {
+  try {
+    await loadNative().removeNamespace(pin);
+  } catch (error) {
+    throw withCode(error, `remove network namespace ${pin}`);
+  }
+}

@@ -1,0 +1,68 @@
+/** The native core (netlink/native, C++): its functions as they are, and how it is found. */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { errnoName } from './errno.ts';
+
+/** All functions throw TypeError or RangeError for arguments that do not fit; system errors are rejections. */
+export interface Native {
+  openNamespace(path?: string): Promise<{ handle: number; fd: number; identity: string }>;
+  closeNamespace(handle: number): void;
+  createNamespace(pin: string): Promise<void>;
+  removeNamespace(pin: string): Promise<void>;
+  readFile(handle: number, path: string): Promise<string>;
+  writeFile(handle: number, path: string, data: string): Promise<void>;
+  /** `frames` is all of them, one after the other. */
+  transmit(handle: number, ifindex: number, frames: Uint8Array, lengths: Uint32Array): Promise<void>;
+  /**
+   * `ops` has four words for each request: family (0 route, 1 netfilter), offset and length in `bytes`, and how many words of
+   * `tolerated` (errno numbers) are its own.
+   */
+  send(handle: number, bytes: Uint8Array, ops: Uint32Array, tolerated: Uint32Array): Promise<Answers>;
+  /** A descriptor whose close releases the lock, or -1 when somebody else holds it. */
+  tryLock(path: string): number;
+  waitLock(path: string): Promise<number>;
+  openMonitor(
+    handle: number,
+    family: number,
+    groups: Uint32Array,
+    listener: (bytes: Uint8Array | undefined, errno: number) => void,
+  ): Promise<number>;
+  closeMonitor(id: number): void;
+}
+
+export interface Answers {
+  /** Whole messages, each at a multiple of four bytes. */
+  data: Uint8Array;
+  /** Four words for each message: op, message within the op, offset, length. */
+  index: Uint32Array;
+  /** For each op that was run, 0 or an errno. */
+  status: Int32Array;
+}
+
+/**
+ * Loads the addon: `weft-core.node` beside the running file (as installed), else what `node-gyp rebuild` made.
+ * Node caches it, so a second call costs nothing.
+ */
+export function loadNative(): Native {
+  const candidates = ['weft-core.node', '../build/Release/weft.node'].map((name) =>
+    fileURLToPath(new URL(name, import.meta.url)),
+  );
+  const found = candidates.find((path) => existsSync(path));
+  if (found === undefined) {
+    throw new Error(
+      `the native core is missing: neither ${candidates.join(' nor ')} exists; build it with 'npx node-gyp rebuild'`,
+    );
+  }
+  return createRequire(import.meta.url)(found) as Native;
+}
+
+/** A native system error as Node's own look: `code` with the errno's name, `what` in front of the message. */
+export function withCode(error: unknown, what: string): unknown {
+  if (!(error instanceof Error) || !('errno' in error)) return error;
+  const { errno, code = errnoName(Number(errno)) } = error as Error & { errno: number; code?: string };
+  return Object.assign(new Error(`cannot ${what}: ${code} (${error.message})`, { cause: error }), {
+    code,
+    errno,
+  });
+}

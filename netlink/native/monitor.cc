@@ -1,0 +1,137 @@
+// Notifications: a netlink socket that has joined groups, watched by the event loop.
+#include "common.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+namespace weft {
+
+// Owned by the loop: freed when uv_close has finished.
+struct Monitor {
+  Fd fd;
+  uv_poll_t poll = {};
+  uint32_t id = 0;
+  Addon* addon = nullptr;
+  Napi::FunctionReference listener;
+  std::unique_ptr<Napi::AsyncContext> context;
+  napi_async_cleanup_hook_handle cleanup = nullptr;
+  std::vector<uint8_t> buffer;
+  bool closing = false;
+};
+
+namespace {
+
+constexpr int kReceiveBuffer = 4 << 20;
+
+// At most this many datagrams in one turn, so that a flood leaves time for the rest of the program.
+constexpr int kPerTurn = 64;
+
+void closed(uv_handle_t* handle) {
+  auto* monitor = static_cast<Monitor*>(handle->data);
+  auto cleanup = monitor->cleanup;
+  delete monitor;
+  if (cleanup != nullptr) napi_remove_async_cleanup_hook(cleanup);
+}
+
+void stop(Monitor* monitor) {
+  if (monitor->closing) return;
+  monitor->closing = true;
+  if (monitor->addon != nullptr) monitor->addon->monitors.erase(monitor->id);
+  uv_close(reinterpret_cast<uv_handle_t*>(&monitor->poll), closed);
+}
+
+// The environment goes down: the addon's data may be gone already.
+void environmentEnds(napi_async_cleanup_hook_handle, void* argument) {
+  auto* monitor = static_cast<Monitor*>(argument);
+  monitor->addon = nullptr;
+  monitor->listener.Reset();
+  monitor->context.reset();
+  stop(monitor);
+}
+
+void tell(Monitor* monitor, const uint8_t* data, size_t size, int error) {
+  Napi::Env env = monitor->listener.Env();
+  Napi::HandleScope scope(env);
+  try {
+    Napi::Value bytes = env.Undefined();
+    if (error == 0) bytes = Napi::Buffer<uint8_t>::Copy(env, data, size);
+    monitor->listener.MakeCallback(env.Global(), {bytes, Napi::Number::New(env, error)}, *monitor->context);
+  } catch (const Napi::Error& failure) {
+    napi_fatal_exception(env, failure.Value());
+  }
+}
+
+void readable(uv_poll_t* poll, int status, int) {
+  auto* monitor = static_cast<Monitor*>(poll->data);
+  if (status < 0) return tell(monitor, nullptr, 0, -status);
+  for (int count = 0; count < kPerTurn && !monitor->closing; count++) {
+    ssize_t size = recv(monitor->fd.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    if (size > static_cast<ssize_t>(monitor->buffer.size())) monitor->buffer.resize(static_cast<size_t>(size));
+    sockaddr_nl from = {};
+    socklen_t length = sizeof from;
+    if (size >= 0) {
+      size = recvfrom(monitor->fd.get(), monitor->buffer.data(), monitor->buffer.size(), MSG_DONTWAIT,
+                      reinterpret_cast<sockaddr*>(&from), &length);
+    }
+    if (size < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) tell(monitor, nullptr, 0, errno);
+      if (errno != ENOBUFS) return;
+      continue;
+    }
+    if (from.nl_pid == 0) tell(monitor, monitor->buffer.data(), static_cast<size_t>(size), 0);
+  }
+}
+
+}  // namespace
+
+// openMonitor(handle, family, groups, listener(bytes | undefined, errno)): Promise<number>
+Napi::Value openMonitor(const Napi::CallbackInfo& info) {
+  auto ns = namespaceArgument(info, 0);
+  uint32_t family = numberArgument(info, 1, "family");
+  if (family >= kFamilies) throw Napi::RangeError::New(info.Env(), "family: want 0 or 1");
+  auto groups = wordsArgument(info, 2, "groups");
+  if (!info[3].IsFunction()) throw Napi::TypeError::New(info.Env(), "listener: want a function");
+  auto listener = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[3].As<Napi::Function>()));
+  auto fd = std::make_shared<Fd>();
+  return runTask(
+      info.Env(),
+      [ns, family, groups, fd] {
+        *fd = openNetlink(*ns, static_cast<int32_t>(family), nullptr, kReceiveBuffer);
+        for (uint32_t group : groups) {
+          check(setsockopt(fd->get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group), "setsockopt");
+        }
+      },
+      [fd, listener](Napi::Env env) -> Napi::Value {
+        uv_loop_t* loop = nullptr;
+        if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "no event loop");
+        auto monitor = std::make_unique<Monitor>();
+        monitor->fd = std::move(*fd);
+        monitor->addon = env.GetInstanceData<Addon>();
+        monitor->id = monitor->addon->next++;
+        monitor->listener = std::move(*listener);
+        monitor->context = std::make_unique<Napi::AsyncContext>(env, "weft monitor");
+        monitor->buffer.resize(64 * 1024);
+        monitor->poll.data = monitor.get();
+        int status = uv_poll_init(loop, &monitor->poll, monitor->fd.get());
+        if (status < 0) throw Napi::Error::New(env, uv_strerror(status));
+        Monitor* running = monitor.release();
+        napi_add_async_cleanup_hook(env, environmentEnds, running, &running->cleanup);
+        uv_poll_start(&running->poll, UV_READABLE, readable);
+        running->addon->monitors[running->id] = running;
+        return Napi::Number::New(env, running->id);
+      });
+}
+
+// closeMonitor(id): void. Idempotent.
+Napi::Value closeMonitor(const Napi::CallbackInfo& info) {
+  uint32_t id = numberArgument(info, 0, "monitor");
+  auto& monitors = info.Env().GetInstanceData<Addon>()->monitors;
+  auto found = monitors.find(id);
+  if (found != monitors.end()) stop(found->second);
+  return info.Env().Undefined();
+}
+
+}  // namespace weft
