@@ -23,7 +23,11 @@ function arpFrame(mac: readonly number[], address: readonly number[], operation:
 }
 
 /** RFC 1071 over the pseudo header (RFC 8200, section 8.1) and the ICMPv6 message. */
-function icmp6Checksum(source: readonly number[], target: readonly number[], body: readonly number[]): number {
+function icmp6Checksum(
+  source: readonly number[],
+  target: readonly number[],
+  body: readonly number[],
+): number {
   const ICMPV6 = 58;
   const bytes = [...source, ...target, 0, 0, ...word(body.length), 0, 0, 0, ICMPV6, ...body];
   let sum = 0;

@@ -31,6 +31,8 @@ export interface Definition<C extends PluginConf> {
   readonly knownArgs: readonly string[];
   /** Throws CniError(invalidConfig) when the fields do not fit each other. */
   validate?(config: C): void;
+  /** Throws CniError(invalidEnvironment) on a CNI_ARGS value that cannot be meant; DEL and GC do not ask. */
+  validateArgs?(args: Readonly<Record<string, string>>): void;
   links(input: PlanInput<C>): Step[];
   /** What the result says, where it is more than IPAM's answer: gateways, default routes. Throws CniError. */
   complete?(config: C, ipam: IpamResult): IpamResult;

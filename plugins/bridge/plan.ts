@@ -30,7 +30,9 @@ export function validateBridge(config: BridgeConf): void {
     );
   }
   if (config.disableContainerInterface && config.ipam?.type) {
-    throw refuse('disableContainerInterface is true, so ipam cannot be set: an address needs a link that is up');
+    throw refuse(
+      'disableContainerInterface is true, so ipam cannot be set: an address needs a link that is up',
+    );
   }
   trunkRanges(config);
 }
@@ -47,9 +49,20 @@ function trunkRanges(config: BridgeConf): { min: number; max: number }[] {
     if (minID === undefined && id === undefined) throw refuse(`${where} has neither id nor minID and maxID`);
     const range = minID !== undefined && maxID !== undefined ? [{ min: minID, max: maxID }] : [];
     const single = id !== undefined ? [{ min: id, max: id }] : [];
-    if ([...range, ...single].some(({ min }) => min === 0)) throw refuse(`${where} has VLAN 0, wanted 1 to 4094`);
+    if ([...range, ...single].some(({ min }) => min === 0))
+      throw refuse(`${where} has VLAN 0, wanted 1 to 4094`);
     return [...range, ...single];
   });
+}
+
+/** Throws CniError(invalidEnvironment). */
+export function validateBridgeArgs(args: Readonly<Record<string, string>>): void {
+  const mac = args.MAC;
+  if (!mac || /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) return;
+  throw new CniError(
+    ErrorCode.invalidEnvironment,
+    `CNI_ARGS: MAC is "${mac}", wanted a MAC address such as 0a:58:0a:01:00:02`,
+  );
 }
 
 function portOptions(config: BridgeConf): PortOptions {
@@ -65,7 +78,7 @@ function portOptions(config: BridgeConf): PortOptions {
 
 /** CONVENTIONS.md, "args": what the runtime negotiated wins over `args`, and that over CNI_ARGS. */
 function containerMac({ config, args, attachment }: PlanInput<BridgeConf>): string {
-  const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args['MAC'];
+  const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.MAC;
   return asked ? asked.toLowerCase() : linkMac(attachment.network, attachment, 'container');
 }
 

@@ -21,7 +21,10 @@ import type { PtpConf } from './schema.ts';
 
 export function validatePtp(config: PtpConf): void {
   if (!config.ipam?.type) {
-    throw new CniError(ErrorCode.invalidConfig, 'ptp needs ipam.type: routes to a container need its address');
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      'ptp needs ipam.type: routes to a container need its address',
+    );
   }
 }
 

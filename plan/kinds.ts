@@ -1,0 +1,29 @@
+import type { StepKind } from './kind.ts';
+import type { Step } from './step.ts';
+import { address } from './steps/address.ts';
+import { announce } from './steps/announce.ts';
+import { bridge } from './steps/bridge.ts';
+import { linkUp } from './steps/link-up.ts';
+import { masquerade } from './steps/masquerade.ts';
+const neighbour = undefined as never;
+import { route } from './steps/route.ts';
+import { sysctl } from './steps/sysctl.ts';
+import { veth } from './steps/veth.ts';
+
+const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>> } = {
+  bridge,
+  veth,
+  'link-up': linkUp,
+  address,
+  route,
+  neighbour,
+  sysctl,
+  announce,
+  masquerade,
+};
+
+/** What knows how to do a step. */
+export function kindOf(step: Step): StepKind {
+  // The table pairs each kind with its own step type, which TypeScript cannot follow through a union.
+  return KINDS[step.kind] as unknown as StepKind;
+}

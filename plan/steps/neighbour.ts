@@ -1,0 +1,30 @@
+import { addNeighbour, listNeighbours } from '../../netlink/neighbour.ts';
+import type { StepKind } from '../kind.ts';
+import { canonical } from '../prefix.ts';
+import { ipCommand } from '../render.ts';
+import type { NeighbourStep } from '../step.ts';
+import { namespaceOf, place } from '../surroundings.ts';
+
+/** Permanent: the kernel never asks for it and never forgets it. */
+export const neighbour: StepKind<NeighbourStep> = {
+  async apply(step, run) {
+    const { index } = await run.link(step.in, step.dev);
+    run.push(step.in, addNeighbour({ ifindex: index, address: step.address, mac: step.mac }));
+  },
+
+  async verify(step, look) {
+    const what = `neighbour ${step.address} on ${step.dev} ${place(step.in)}`;
+    const link = await look.link(step.in, step.dev);
+    if (!link) return [{ what, wanted: step.mac, found: `no link ${step.dev}` }];
+    const [reply] = await namespaceOf(look.surroundings, step.in).send(
+      listNeighbours({ ifindex: link.index }),
+    );
+    const all = reply.ok ? reply.value : [];
+    const found = all.find(({ address }) => address && canonical(address) === canonical(step.address))?.mac;
+    return found === step.mac ? [] : [{ what, wanted: step.mac, found: found ?? 'nothing' }];
+  },
+
+  render: ({ in: where, dev, address, mac }, { netns }) => [
+    ipCommand(where, netns, 'neigh', 'replace', address, 'lladdr', mac, 'dev', dev, 'nud', 'permanent'),
+  ],
+};

@@ -1,0 +1,215 @@
+import { CniError, ErrorCode } from '../../cni/errors.ts';
+import type { AttachmentId } from '../../cni/types.ts';
+import type { NetlinkError } from '../../netlink/door.ts';
+import {
+  addBridgeVlans,
+  createVeth,
+  deleteBridgeVlans,
+  deleteLink,
+  type Link,
+  listLinks,
+  type PortSettings,
+  setLink,
+} from '../../netlink/link.ts';
+import { tolerating } from '../../netlink/message.ts';
+import type { Difference } from '../difference.ts';
+import { explainError } from '../failure.ts';
+import type { StepKind } from '../kind.ts';
+import { lookForLink } from '../look.ts';
+import { inheritedMtu } from '../mtu.ts';
+import { aliasNetwork, hostLinkName, hostLinkPrefix } from '../names.ts';
+import { ipCommand, netnsName, quote } from '../render.ts';
+import { type Run, Vanished } from '../run.ts';
+import type { PortOptions, VethStep } from '../step.ts';
+import { namespaceOf, type Surroundings } from '../surroundings.ts';
+
+function portSettings({ port }: VethStep): PortSettings | undefined {
+  const settings = {
+    ...(port?.hairpin && { hairpin: true }),
+    ...(port?.isolated && { isolated: true }),
+  };
+  return Object.keys(settings).length > 0 ? settings : undefined;
+}
+
+/** The kernel does not say which of the two names is taken, or that the bridge is gone: look, and tell. */
+function explain(step: VethStep, error: NetlinkError): Error | undefined {
+  const { host, inside } = step;
+  if (error.errno === 'EEXIST') {
+    return new CniError(
+      ErrorCode.conflict,
+      `cannot make link ${inside.name} in the container and ${host.name} on the host: one of the names is taken`,
+      error.message,
+      { cause: error },
+    );
+  }
+  // do_set_master answers EINVAL when the master's index is no link (any more).
+  const masterMayBeGone = host.master !== undefined && ['EINVAL', 'ENODEV', 'ENOENT'].includes(error.errno);
+  return masterMayBeGone ? new Vanished(explainError(error)) : undefined;
+}
+
+/**
+ * A host end of that name was left by an ADD that crashed, or whose container died without a DEL; its other end is not in this
+ * container, as `ifname` was free there.
+ */
+async function removeLeftover(step: VethStep, run: Run): Promise<void> {
+  const { host } = run.surroundings;
+  const [link, inside] = await Promise.all([
+    lookForLink(run.surroundings, 'host', step.host.name),
+    lookForLink(run.surroundings, 'container', step.inside.name),
+  ]);
+  if (inside || link?.kind !== 'veth') return;
+  await host.send(tolerating(deleteLink(step.host.name), 'ENODEV'));
+}
+
+async function applyVlans({ name, port }: { name: string; port: PortOptions }, run: Run): Promise<void> {
+  if (!port.vlan && !port.trunks?.length && !port.dropDefaultVlan) return;
+  const { index } = await run.link('host', name);
+  if (port.dropDefaultVlan) run.push('host', tolerating(deleteBridgeVlans(index, [{ vid: 1 }]), 'ENOENT'));
+  const access = port.vlan ? [{ vid: port.vlan, pvid: true, untagged: true }] : [];
+  const trunks = (port.trunks ?? []).map(({ min, max }) => ({ vid: min, end: max }));
+  if (access.length + trunks.length > 0) run.push('host', addBridgeVlans(index, [...access, ...trunks]));
+}
+
+function portDifferences(step: VethStep, link: Link, master: Link | undefined): Difference[] {
+  const what = `link ${step.host.name} on the host`;
+  const differences: Difference[] = [];
+  if (!link.up) differences.push({ what, wanted: 'up', found: 'down' });
+  if (step.host.master && link.master !== master?.index) {
+    const found = link.master === undefined ? 'no port of a bridge' : `port of link ${link.master}`;
+    differences.push({ what, wanted: `port of ${step.host.master}`, found });
+  }
+  for (const [option, wanted] of Object.entries(portSettings(step) ?? {})) {
+    if (link.port?.[option as keyof PortSettings] !== wanted) {
+      differences.push({ what, wanted: `${option} on`, found: `${option} off` });
+    }
+  }
+  return differences;
+}
+
+function insideDifferences({ inside, mtu }: VethStep, link: Link): Difference[] {
+  const what = `link ${inside.name} in the container`;
+  const differences: Difference[] = [];
+  if (link.kind !== 'veth')
+    differences.push({ what, wanted: 'kind veth', found: `kind ${link.kind ?? 'none'}` });
+  if (inside.up && !link.up) differences.push({ what, wanted: 'up', found: 'down' });
+  if (link.mac !== inside.mac.toLowerCase()) {
+    differences.push({ what: `MAC of ${what}`, wanted: inside.mac, found: link.mac ?? 'none' });
+  }
+  if (mtu !== undefined && link.mtu !== mtu) {
+    differences.push({ what: `MTU of ${what}`, wanted: `${mtu}`, found: `${link.mtu}` });
+  }
+  return differences;
+}
+
+export const veth: StepKind<VethStep> = {
+  async apply(step, run) {
+    const { host, inside } = step;
+    const master = host.master === undefined ? undefined : await run.link('host', host.master);
+    const mtu = step.mtu ?? master?.mtu ?? (await inheritedMtu(run));
+    const container = namespaceOf(run.surroundings, 'container');
+    const op = createVeth({
+      ...{ name: host.name, mac: host.mac, mtu, up: true, alias: host.alias },
+      master: master?.index,
+      port: portSettings(step),
+      peer: { name: inside.name, mac: inside.mac, mtu, netnsFd: container.fd },
+    });
+    run.push('host', op, {
+      partly: true,
+      undo: {
+        what: `delete link ${host.name}`,
+        undo: () => run.surroundings.host.send(tolerating(deleteLink(host.name), 'ENODEV')),
+      },
+      explain: (error) => explain(step, error),
+      async recover(error) {
+        if (error.errno !== 'EEXIST') return false;
+        await removeLeftover(step, run);
+        return true;
+      },
+      reply(reply) {
+        if (!reply.ok) return;
+        const { index, link: peer } = reply.value;
+        run.learn('host', host.name, { index, mac: host.mac, mtu });
+        if (peer !== undefined) run.learn('container', inside.name, { index: peer, mac: inside.mac, mtu });
+      },
+    });
+    if (step.port) await applyVlans({ name: host.name, port: step.port }, run);
+    // The kernel makes the inner end first, and refuses to set up a veth without another end.
+    if (inside.up) run.push('container', setLink(inside.name, { up: true }));
+  },
+
+  async verify(step, look) {
+    const { host, inside } = step;
+    const [outer, inner, master] = await Promise.all([
+      look.link('host', host.name),
+      look.link('container', inside.name),
+      host.master === undefined ? undefined : look.link('host', host.master),
+    ]);
+    const missing = (what: string): Difference => ({ what, wanted: 'present', found: 'no such link' });
+    return [
+      ...(outer ? portDifferences(step, outer, master) : [missing(`link ${host.name} on the host`)]),
+      ...(inner ? insideDifferences(step, inner) : [missing(`link ${inside.name} in the container`)]),
+    ];
+  },
+
+  async remove({ host, inside }, surroundings) {
+    // By name alone: the pair goes with either end, and so do its addresses, routes and its place in the bridge.
+    const [outer] = await surroundings.host.send(tolerating(deleteLink(host.name), 'ENODEV'));
+    if (outer.ok || !surroundings.container) return;
+    const link = await lookForLink(surroundings, 'container', inside.name);
+    if (link?.kind !== 'veth') return;
+    await surroundings.container.send(tolerating(deleteLink(link.index), 'ENODEV'));
+  },
+
+  render(step, { netns }) {
+    const { host, inside, mtu } = step;
+    const ip = (...words: Parameters<typeof ipCommand>[2][]) => ipCommand('host', netns, ...words);
+    const size = mtu ? ['mtu', mtu] : [];
+    const settings = Object.keys(portSettings(step) ?? {}).flatMap((option) => [option, 'on']);
+    const vlan = (verb: 'add' | 'del', ...words: string[]) =>
+      ['bridge vlan', verb, 'dev', quote(host.name), 'vid', ...words].join(' ');
+    return [
+      ip(
+        ...['link', 'add', host.name, 'address', host.mac, ...size, 'up'],
+        ...(host.master ? ['master', host.master] : []),
+        ...['type', 'veth', 'peer', 'name', inside.name, 'address', inside.mac, ...size],
+        ...['netns', netnsName(netns) ?? netns],
+      ),
+      ...(inside.up ? [ipCommand('container', netns, 'link', 'set', inside.name, 'up')] : []),
+      ip('link', 'set', host.name, 'alias', host.alias),
+      ...(settings.length > 0 ? [`bridge link set dev ${quote(host.name)} ${settings.join(' ')}`] : []),
+      ...(step.port?.dropDefaultVlan ? [vlan('del', '1')] : []),
+      ...(step.port?.vlan ? [vlan('add', `${step.port.vlan}`, 'pvid', 'untagged')] : []),
+      ...(step.port?.trunks ?? []).map(({ min, max }) =>
+        vlan('add', min === max ? `${min}` : `${min}-${max}`),
+      ),
+    ];
+  },
+};
+
+/**
+ * Deletes the host ends of a network's veth pairs that belong to none of the valid attachments; returns what it deleted, readable.
+ * The name tells the network and the attachment; the alias, where there is one, has the last word.
+ */
+export async function collectHostLinks(
+  network: string,
+  valid: readonly AttachmentId[],
+  { host }: Surroundings,
+): Promise<string[]> {
+  const [links] = await host.send(listLinks());
+  if (!links.ok) throw links.error;
+  const spared = new Set(valid.map((id) => hostLinkName(network, id)));
+  const stale = links.value.filter(
+    ({ name, kind, alias }) =>
+      kind === 'veth' &&
+      name.startsWith(hostLinkPrefix(network)) &&
+      name.length === 15 &&
+      !spared.has(name) &&
+      aliasNetwork(alias, network) !== 'foreign',
+  );
+  const removed: string[] = [];
+  for (const { name, alias } of stale) {
+    await host.send(tolerating(deleteLink(name), 'ENODEV'));
+    removed.push(`link ${name}${alias ? ` (${alias})` : ''}`);
+  }
+  return removed;
+}

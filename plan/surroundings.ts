@@ -1,0 +1,26 @@
+import type { FirewallBackend } from '../firewall/firewall.ts';
+import type { Namespace } from '../netlink/door.ts';
+import type { MasqueradeBackend, Where } from './step.ts';
+
+/** Where a plan is applied, verified or removed. */
+export interface Surroundings {
+  readonly host: Namespace;
+  /** Undefined when it is gone (DEL). */
+  readonly container: Namespace | undefined;
+  /** The backend that was asked for, else what fits this host. Opened when a step first needs it. */
+  firewall(backend?: MasqueradeBackend): Promise<FirewallBackend>;
+  /** Milliseconds. */
+  sleep(duration: number): Promise<void>;
+}
+
+/** Throws an Error when a plan wants a container that is not there: a mistake of the caller, not of the user. */
+export function namespaceOf(surroundings: Surroundings, where: Where): Namespace {
+  const namespace = where === 'host' ? surroundings.host : surroundings.container;
+  if (!namespace) throw new Error("the plan has steps in the container's namespace, which is not open");
+  return namespace;
+}
+
+/** How messages say where: `on the host`, `in the container`. */
+export function place(where: Where): string {
+  return where === 'host' ? 'on the host' : 'in the container';
+}

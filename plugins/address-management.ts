@@ -1,0 +1,73 @@
+/** A plugin's IPAM: our own in this process, any other executed as the specification says (SPEC 1.1, section 4). */
+import type { AttachmentRequest, GcRequest, VerbRequest } from '../cni/plugin.ts';
+import type { AttachmentId } from '../cni/types.ts';
+import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam/ipam.ts';
+import type { PluginConf } from './definition.ts';
+
+export interface AddressManagement {
+  readonly type: string;
+  /** Asks for an address by means of the container's link, which must be there before (dhcp). */
+  readonly needsLink: boolean;
+  /** Throws CniError(invalidConfig) before anything is touched, where that can be known. */
+  validate(): void;
+  add(request: AttachmentRequest<PluginConf>): Promise<IpamResult>;
+  check(request: AttachmentRequest<PluginConf>): Promise<void>;
+  del(request: AttachmentRequest<PluginConf>): Promise<void>;
+  gc(request: GcRequest<PluginConf>): Promise<void>;
+  status(request: VerbRequest<PluginConf>): Promise<void>;
+}
+
+function ipamRequest(request: VerbRequest<PluginConf>): Omit<IpamRequest, 'id'> {
+  const { config, args, ambient } = request;
+  return { config: config as IpamNetConf, args, ambient };
+}
+
+function attachmentRequest(request: AttachmentRequest<PluginConf>): IpamRequest {
+  const { containerId, ifname } = request.attachment;
+  const id: AttachmentId = { containerId, ifname };
+  return { ...ipamRequest(request), id, ...(request.prevResult && { prevResult: request.prevResult }) };
+}
+
+function own(ipam: Ipam, config: PluginConf): AddressManagement {
+  return {
+    type: ipam.type,
+    needsLink: false,
+    validate: () => ipam.validate(config as IpamNetConf),
+    add: (request) => ipam.add(attachmentRequest(request)),
+    check: (request) => ipam.check(attachmentRequest(request)),
+    async del(request) {
+      await ipam.del(attachmentRequest(request));
+    },
+    async gc(request) {
+      await ipam.gc(ipamRequest(request), request.valid);
+    },
+    status: (request) => ipam.status(ipamRequest(request)),
+  };
+}
+
+async function executed(type: string): Promise<AddressManagement> {
+  const delegate = await import('../cni/delegate.ts');
+  return {
+    type,
+    needsLink: type === 'dhcp',
+    validate() {},
+    async add(request) {
+      const { ips, routes, dns } = await delegate.delegateAdd(type, request);
+      // An IPAM result has no interfaces, so an index into them means nothing (SPEC 1.1, section 5).
+      return { ips: ips.map(({ interface: _, ...ip }) => ip), routes, dns };
+    },
+    check: (request) => delegate.delegateCheck(type, request),
+    del: (request) => delegate.delegateDel(type, request),
+    gc: (request) => delegate.delegateGc(type, request),
+    status: (request) => delegate.delegateStatus(type, request),
+  };
+}
+
+/** Undefined where the configuration has none: a network of layer 2. */
+export async function addressManagement(config: PluginConf): Promise<AddressManagement | undefined> {
+  const type = config.ipam?.type;
+  if (!type) return undefined;
+  const { ownIpam } = await import('../ipam/registry.ts');
+  const ipam = await ownIpam(type);
+  return ipam ? own(ipam, config) : await executed(type);
+}

@@ -1,0 +1,207 @@
+/** The verbs of the specification, made from a plugin's definition once for all plugins. */
+import { CniError, ErrorCode } from '../cni/errors.ts';
+import type { AttachmentRequest, GcRequest, PluginVerbs, VerbRequest } from '../cni/plugin.ts';
+import type { Result } from '../cni/types.ts';
+import type { IpamResult } from '../ipam/ipam.ts';
+import { describeDifference } from '../plan/difference.ts';
+import { type Applied, apply, collect, linkExists, remove, verify } from '../plan/engine.ts';
+import { joinErrors } from '../plan/failure.ts';
+import type { MasqueradeBackend, MasqueradeStep, Step } from '../plan/step.ts';
+import { type AddressManagement, addressManagement } from './address-management.ts';
+import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
+import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
+import { type PluginKit, type Session, withSession } from './session.ts';
+
+/** What a plugin makes of a configuration that has no IPAM. */
+const NO_ADDRESSES: IpamResult = { ips: [], routes: [], dns: {} };
+
+/** A definition as the protocol skeleton wants it. */
+export function definePlugin<C extends PluginConf>(
+  definition: Definition<C>,
+  kit: PluginKit,
+): PluginVerbs<C> {
+  const { type, about, config, knownArgs } = definition;
+  return {
+    type,
+    about,
+    config,
+    knownArgs,
+    ...(definition.validate && { validate: definition.validate }),
+    add: (request) =>
+      withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'error' }, (session) =>
+        add(definition, request, session),
+      ),
+    check: (request) =>
+      withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'error' }, (session) =>
+        check(definition, request, session),
+      ),
+    del: (request) =>
+      withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'tolerated' }, (session) =>
+        del(definition, request, session),
+      ),
+    gc: (request) => withSession(kit, request.ambient, undefined, (session) => gc(request, session)),
+    status: (request) => withSession(kit, request.ambient, undefined, (session) => status(request, session)),
+  };
+}
+
+function inputOf<C>({ config, attachment, args, ambient }: AttachmentRequest<C>): PlanInput<C> {
+  return { config, attachment, args, hostId: ambient.hostId() };
+}
+
+async function add<C extends PluginConf>(
+  definition: Definition<C>,
+  request: AttachmentRequest<C>,
+  session: Session,
+): Promise<Result> {
+  const { ifname, netns } = request.attachment;
+  definition.validateArgs?.(request.args);
+  const ipam = await addressManagement(request.config);
+  ipam?.validate();
+  if (await linkExists(session, 'container', ifname)) {
+    throw new CniError(
+      ErrorCode.conflict,
+      `the container has a link ${ifname} already (in ${netns}): CNI_IFNAME must be a free name`,
+    );
+  }
+  const input = inputOf(request);
+  const links = definition.links(input);
+  const early = ipam?.needsLink ? await apply(links, session) : undefined;
+  try {
+    const answer = ipam ? await ipam.add(request) : NO_ADDRESSES;
+    const completed = answerOf(definition, request.config, answer);
+    const plan = [...links, ...definition.addresses(input, completed)];
+    const applied = await apply(early ? plan.slice(links.length) : plan, session, early?.facts);
+    const own = resultOf(plan, applied.facts, request.attachment, completed, request.config.dns);
+    return mergeResults(request.prevResult, own);
+  } catch (error) {
+    await takeBack(request, early, ipam);
+    throw error;
+  }
+}
+
+/** After a failed ADD. What fails here is told to the log: the runtime needs the first error. */
+async function takeBack<C extends PluginConf>(
+  request: AttachmentRequest<C>,
+  early: Applied | undefined,
+  ipam: AddressManagement | undefined,
+): Promise<void> {
+  const failures = (await early?.undo()) ?? [];
+  try {
+    await ipam?.del(request);
+  } catch (error) {
+    failures.push(
+      `could not release the addresses: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  for (const failure of failures) request.ambient.log(`ADD failed, and ${failure}`);
+}
+
+async function check<C extends PluginConf>(
+  definition: Definition<C>,
+  request: AttachmentRequest<C>,
+  session: Session,
+): Promise<void> {
+  const { prevResult, attachment, config } = request;
+  if (!prevResult) {
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      'CHECK needs prevResult: the result of the ADD that is checked',
+    );
+  }
+  const ipam = await addressManagement(config);
+  ipam?.validate();
+  const answer = answerFrom(prevResult, attachment.ifname);
+  const { plan, foreign } = adopt(planFor(definition, inputOf(request), answer), prevResult);
+  // Another implementation's masquerade has rules of its own shape, of which we know nothing.
+  const checked = foreign ? plan.filter(({ kind }) => kind !== 'masquerade') : plan;
+  const differences = await verify(checked, session);
+  if (differences.length > 0) {
+    const lines = differences.map(describeDifference);
+    throw new CniError(
+      ErrorCode.checkFailed,
+      `${attachment.ifname} of ${attachment.containerId} is not as ADD made it: ${lines.join('; ')}`,
+    );
+  }
+  await ipam?.check(request);
+}
+
+function askedBackend(config: PluginConf): MasqueradeBackend | undefined {
+  const backend = config.ipMasqBackend;
+  return backend === 'iptables' || backend === 'nftables' ? backend : undefined;
+}
+
+/** The parts of an attachment that outlive its link. */
+function masqueradeOf<C extends PluginConf>({
+  config,
+  attachment,
+  prevResult,
+}: AttachmentRequest<C>): Step[] {
+  if (!config.ipMasq) return [];
+  const { network, containerId, ifname } = attachment;
+  const sources = prevResult ? answerFrom(prevResult, ifname).ips.map(({ address }) => address) : [];
+  const backend = askedBackend(config);
+  const step: MasqueradeStep = {
+    kind: 'masquerade',
+    ...{ network, containerId, ifname, sources, except: [] },
+    ...(backend && { backend }),
+  };
+  return [step];
+}
+
+async function del<C extends PluginConf>(
+  definition: Definition<C>,
+  request: AttachmentRequest<C>,
+  session: Session,
+): Promise<void> {
+  const { network, containerId, ifname } = request.attachment;
+  const errors: unknown[] = [];
+  const attempt = async (work: () => Promise<unknown>) => {
+    try {
+      await work();
+    } catch (error) {
+      errors.push(error);
+    }
+  };
+  // Link, then masquerade, then lease: an address that can be given out again has nothing left on the host.
+  await attempt(async () => {
+    const links = definition.links(inputOf(request)).filter(({ kind }) => kind === 'veth');
+    const { plan } = adopt(links, request.prevResult);
+    await remove([...links, ...(plan[0] === links[0] ? [] : plan)], session);
+  });
+  await attempt(() => remove(masqueradeOf(request), session));
+  await attempt(async () => {
+    if (!request.config.ipMasq) return;
+    const { removeReferenceDebris } = await import('../firewall/debris.ts');
+    await removeReferenceDebris(session.host, session.ambient, { network, containerId, ifname });
+  });
+  await attempt(async () => {
+    const ipam = await addressManagement(request.config);
+    await ipam?.del(request);
+  });
+  joinErrors(errors, `DEL of ${ifname} of ${containerId} is not complete`);
+}
+
+async function gc<C extends PluginConf>(request: GcRequest<C>, session: Session): Promise<void> {
+  const { config, valid } = request;
+  const { removed, errors } = await collect(config.name, valid, session);
+  for (const what of removed) request.ambient.log(`GC of ${config.name}: removed ${what}`);
+  try {
+    const ipam = await addressManagement(config);
+    await ipam?.gc(request);
+  } catch (error) {
+    errors.push(error);
+  }
+  joinErrors(errors, `GC of ${config.name} is not complete`);
+}
+
+async function status<C extends PluginConf>(request: VerbRequest<C>, session: Session): Promise<void> {
+  const { config } = request;
+  // Without the right to look there is none to change; a socket without an answer would show here, too.
+  await linkExists(session, 'host', 'lo');
+  if (config.ipMasq) {
+    await (await session.firewall(askedBackend(config))).probe();
+  }
+  const ipam = await addressManagement(config);
+  ipam?.validate();
+  await ipam?.status(request);
+}

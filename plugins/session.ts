@@ -1,0 +1,91 @@
+import type { Ambient } from '../cni/ambient.ts';
+import { CniError, ErrorCode } from '../cni/errors.ts';
+import type { FirewallBackend } from '../firewall/firewall.ts';
+import type { Door, Namespace } from '../netlink/door.ts';
+import { codeOf } from '../plan/failure.ts';
+import type { MasqueradeBackend } from '../plan/step.ts';
+import type { Surroundings } from '../plan/surroundings.ts';
+
+/** What a plugin's verbs stand on besides their request. */
+export interface PluginKit {
+  readonly door: Door;
+  /** Path of the network namespace that is the host; absent: the caller's own. */
+  readonly hostNetns?: string | undefined;
+}
+
+/** The namespaces of one call, held open. */
+export interface Session extends Surroundings {
+  readonly ambient: Ambient;
+}
+
+async function openHost({ door, hostNetns }: PluginKit): Promise<Namespace> {
+  try {
+    return await door.open(hostNetns);
+  } catch (error) {
+    if (codeOf(error) !== 'EPERM') throw error;
+    throw new CniError(
+      ErrorCode.kernel,
+      "cannot open the host's network: run as root (CAP_NET_ADMIN is needed)",
+      error instanceof Error ? error.message : undefined,
+      { cause: error },
+    );
+  }
+}
+
+/** `absent`: whether the verb can do without the container's namespace (DEL). */
+async function openContainer(
+  door: Door,
+  netns: string,
+  absent: 'tolerated' | 'error',
+): Promise<Namespace | undefined> {
+  if (netns === '' && absent === 'tolerated') return undefined;
+  try {
+    return await door.open(netns);
+  } catch (error) {
+    const code = codeOf(error);
+    if (absent === 'tolerated' && (code === 'ENOENT' || code === 'ENOTNS')) return undefined;
+    const found = code === 'ENOENT' ? 'nothing is there' : code === 'ENOTNS' ? 'it is something else' : code;
+    throw new CniError(
+      code === 'EPERM' || code === 'EACCES' ? ErrorCode.kernel : ErrorCode.invalidNamespace,
+      `cannot open ${netns} as a network namespace: ${found}`,
+      error instanceof Error ? error.message : undefined,
+      { cause: error },
+    );
+  }
+}
+
+/** What a verb needs of the container's namespace: GC and STATUS have none. */
+export type NetnsUse = { netns: string; absent: 'tolerated' | 'error' } | undefined;
+
+/** Opens the namespaces, runs `work`, and closes them in any case. Throws CniError(invalidNamespace). */
+export async function withSession<T>(
+  kit: PluginKit,
+  ambient: Ambient,
+  use: NetnsUse,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const host = await openHost(kit);
+  let container: Namespace | undefined;
+  const backends = new Map<MasqueradeBackend | undefined, Promise<FirewallBackend>>();
+  const openFirewall = async (backend?: MasqueradeBackend) => {
+    const { firewall } = await import('../firewall/select.ts');
+    return await firewall(host, ambient, backend);
+  };
+  try {
+    container = use && (await openContainer(kit.door, use.netns, use.absent));
+    return await work({
+      ambient,
+      host,
+      container,
+      firewall(backend) {
+        const open = backends.get(backend) ?? openFirewall(backend);
+        backends.set(backend, open);
+        return open;
+      },
+      sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
+    });
+  } finally {
+    container?.close();
+    host.close();
+  }
+}
