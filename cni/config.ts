@@ -21,6 +21,8 @@ type Loose = Readonly<Record<string, unknown>>;
 
 /** Enough to mend a configuration; the rest is counted, not listed. */
 const MAX_FAULTS_SHOWN = 8;
+/** What is beyond is not looked at: nobody reads it, and a hostile input could make it cost seconds. */
+const MAX_FAULTS_FOUND = 200;
 const MAX_FOUND_LENGTH = 60;
 
 /**
@@ -44,7 +46,7 @@ export function describeFaults(faults: readonly ConfigFault[]): string {
     return `${fault.field}: ${found}, wanted ${fault.wanted}`;
   });
   const more = faults.length - lines.length;
-  return lines.join('; ') + (more > 0 ? `; and ${more} more` : '');
+  return lines.join('; ') + (more > 0 ? `; and ${more < 100 ? more : 'many'} more` : '');
 }
 
 /** A value as an error message shows it: JSON, cut. */
@@ -70,18 +72,18 @@ export function withoutFaults<C>(
   onFault: (fault: ConfigFault) => void,
 ): Record<string, unknown> {
   let current = config;
-  // Leaving one thing out can make its parent incomplete, which is then left out in the next round.
-  for (let round = 0; round < 16; round++) {
-    const faults = schema.faults(current).filter((fault) => isRemovable(fault));
+  // Leaving one thing out can make its parent incomplete, which is then left out in the next round; after some rounds
+  // the whole top-level key goes, so that this ends.
+  for (let round = 0; ; round++) {
+    const faults = schema.faults(current).filter(isRemovable);
     if (faults.length === 0) return current;
     const copy = structuredClone(current);
     for (const fault of faults) {
-      remove(copy, fault);
+      remove(copy, round < 4 ? fault : { ...fault, path: fault.path.slice(0, 1), found: true });
       onFault(fault);
     }
     current = compact(copy) as Record<string, unknown>;
   }
-  return current;
 }
 
 function isRemovable({ found, path }: ConfigFault): boolean {
@@ -114,7 +116,7 @@ function fieldName(keys: readonly (string | number)[]): string {
 
 function translate(schema: object, input: unknown, errors: readonly SchemaError[]): ConfigFault[] {
   const byField = new Map<string, ConfigFault>();
-  for (const error of settleUnions(errors)) {
+  for (const error of settleUnions(errors.slice(0, MAX_FAULTS_FOUND))) {
     const fault = toFault(schema, input, error);
     if (fault !== undefined && !byField.has(fault.field)) byField.set(fault.field, fault);
   }

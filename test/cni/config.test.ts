@@ -130,3 +130,14 @@ t.test('property: what is left without faults has none that can be left out', as
     { numRuns: 500 },
   );
 });
+
+t.test('more faults than anybody reads: some are told, and all are left out', async (t) => {
+  const routes = new Array(1000).fill({ dst: 'x', mtu: 'y' });
+  const capabilities = Object.fromEntries(routes.map((_, index) => [`c${index}`, index]));
+  const where = { x: 'z' };
+  const config = { ...base, bridge: 'br0', routes, capabilities, where };
+  t.match(describeFaults(sampleConfig.faults(config)), /; and many more$/);
+  const left = withoutFaults(sampleConfig, config, () => {});
+  t.strictSame(sampleConfig.faults(left), []);
+  t.match(left, { ...base, bridge: 'br0' });
+});
