@@ -6,7 +6,7 @@ import { kindOf } from './kinds.ts';
 import { Look, lookForLink } from './look.ts';
 import type { RenderNames } from './render.ts';
 import { type KnownLink, Run, Vanished } from './run.ts';
-import type { Plan, Where } from './step.ts';
+import type { MasqueradeBackend, Plan, Where } from './step.ts';
 import { collectHostLinks } from './steps/veth.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -84,17 +84,28 @@ export interface Collected {
   errors: unknown[];
 }
 
-/** Removes what this network left on the host and belongs to none of the valid attachments. Never throws. */
+/** What GC is about. */
+export interface CollectScope {
+  network: string;
+  /** Everything else of the network is stale. */
+  valid: readonly AttachmentId[];
+  /** Absent: the network does not masquerade, and a host without any packet filter is fine. */
+  masquerade?: { backend?: MasqueradeBackend | undefined } | undefined;
+}
+
+/** Removes what a network left on the host and belongs to none of the valid attachments. Never throws. */
 export async function collect(
-  network: string,
-  valid: readonly AttachmentId[],
+  { network, valid, masquerade }: CollectScope,
   surroundings: Surroundings,
 ): Promise<Collected> {
   const collected: Collected = { removed: [], errors: [] };
-  const parts = [
-    () => collectHostLinks(network, valid, surroundings),
-    async () => (await surroundings.firewall()).collectMasquerade(network, valid),
-  ];
+  const parts = [() => collectHostLinks(network, valid, surroundings)];
+  if (masquerade) {
+    parts.push(async () => {
+      const backend = await surroundings.firewall(masquerade.backend);
+      return await backend.collectMasquerade(network, valid);
+    });
+  }
   for (const part of parts) {
     try {
       collected.removed.push(...(await part()));

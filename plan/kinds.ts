@@ -5,7 +5,7 @@ import { announce } from './steps/announce.ts';
 import { bridge } from './steps/bridge.ts';
 import { linkUp } from './steps/link-up.ts';
 import { masquerade } from './steps/masquerade.ts';
-const neighbour = undefined as never;
+import { neighbour } from './steps/neighbour.ts';
 import { route } from './steps/route.ts';
 import { sysctl } from './steps/sysctl.ts';
 import { veth } from './steps/veth.ts';

@@ -183,7 +183,14 @@ async function del<C extends PluginConf>(
 
 async function gc<C extends PluginConf>(request: GcRequest<C>, session: Session): Promise<void> {
   const { config, valid } = request;
-  const { removed, errors } = await collect(config.name, valid, session);
+  const { removed, errors } = await collect(
+    {
+      network: config.name,
+      valid,
+      ...(config.ipMasq ? { masquerade: { backend: askedBackend(config) } } : {}),
+    },
+    session,
+  );
   for (const what of removed) request.ambient.log(`GC of ${config.name}: removed ${what}`);
   try {
     const ipam = await addressManagement(config);

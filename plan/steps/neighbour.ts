@@ -1,4 +1,4 @@
-import { addNeighbour, listNeighbours } from '../../netlink/neighbour.ts';
+import { replaceNeighbour, listNeighbours } from '../../netlink/neighbour.ts';
 import type { StepKind } from '../kind.ts';
 import { canonical } from '../prefix.ts';
 import { ipCommand } from '../render.ts';
@@ -9,16 +9,14 @@ import { namespaceOf, place } from '../surroundings.ts';
 export const neighbour: StepKind<NeighbourStep> = {
   async apply(step, run) {
     const { index } = await run.link(step.in, step.dev);
-    run.push(step.in, addNeighbour({ ifindex: index, address: step.address, mac: step.mac }));
+    run.push(step.in, replaceNeighbour({ link: index, address: step.address, mac: step.mac }));
   },
 
   async verify(step, look) {
     const what = `neighbour ${step.address} on ${step.dev} ${place(step.in)}`;
     const link = await look.link(step.in, step.dev);
     if (!link) return [{ what, wanted: step.mac, found: `no link ${step.dev}` }];
-    const [reply] = await namespaceOf(look.surroundings, step.in).send(
-      listNeighbours({ ifindex: link.index }),
-    );
+    const [reply] = await namespaceOf(look.surroundings, step.in).send(listNeighbours({ link: link.index }));
     const all = reply.ok ? reply.value : [];
     const found = all.find(({ address }) => address && canonical(address) === canonical(step.address))?.mac;
     return found === step.mac ? [] : [{ what, wanted: step.mac, found: found ?? 'nothing' }];
