@@ -84,7 +84,7 @@ function withoutCni(env: Ambient['env']): Record<string, string | undefined> {
 }
 
 /** SPEC 1.1, section 3, "Deriving execution configuration from plugin configuration". */
-function executionConf(list: NetworkList, plugin: PluginConf, given: Given): Record<string, unknown> {
+export function executionConf(list: NetworkList, plugin: PluginConf, given: Given): Record<string, unknown> {
   const { capabilities, ...conf } = plugin;
   const runtimeConfig: Record<string, unknown> = {};
   for (const [name, on] of Object.entries((capabilities ?? {}) as Record<string, boolean>)) {

@@ -316,7 +316,12 @@ t.test('bad names and versions are refused before anything runs', async (t) => {
     { ifname: '..' },
     { ifname: 'sixteen-letters-' },
   ]) {
-    for (const operation of [addNetwork, checkNetwork, delNetwork]) {
+    const operations: ((...args: Parameters<typeof addNetwork>) => Promise<unknown>)[] = [
+      addNetwork,
+      checkNetwork,
+      delNetwork,
+    ];
+    for (const operation of operations) {
       await t.rejects(operation(g.caller, list, { ...SANDBOX, ...bad }), { code: 4 }, JSON.stringify(bad));
     }
   }

@@ -1,0 +1,120 @@
+/**
+ * The `weft` command. What a command does is loaded when it runs, so that `weft --help` and every other command start
+ * fast; here stands only what the help text and the completion need.
+ */
+import { basename, dirname, join } from 'node:path';
+import {
+  type Application,
+  buildApplication,
+  buildRouteMap,
+  ExitCode,
+  proposeCompletions,
+  run,
+  text_en,
+} from '@stricli/core';
+import type { Ambient } from '../cni/ambient.ts';
+import { CniError } from '../cni/errors.ts';
+import { completion, demo, plan, version } from './commands.ts';
+import { UsageError, type WeftContext } from './context.ts';
+import { net } from './net/commands.ts';
+import { realTerminal, type Terminal } from './terminal.ts';
+
+const DESCRIPTION = `weft wires containers to networks: a suite of CNI plugins, and this command to use and to understand them.
+
+EXAMPLES
+  weft net list                                networks in /etc/cni/net.d
+  weft net add podnet blue                     attach the namespace "ip netns add blue" made
+  weft net add ./podnet.conflist 4711 --json   the namespace of process 4711; print the CNI result
+  weft net del podnet blue                     detach it
+  weft plan podnet.conflist                    what ADD would do, as ip and nft lines; touches nothing
+  weft demo bridge                             two containers, a host and the outside, simulated
+  eval "$(weft completion bash)"               completion for this shell
+
+EXIT STATUS
+  0  done
+  1  the operation failed; standard error says why
+  2  the command line is wrong
+
+ENVIRONMENT
+  CNI_PATH         folders with plugins, separated by ':'
+  WEFT_CONF_DIR    network configurations [/etc/cni/net.d]
+  WEFT_DATA_DIR    leases [/var/lib/cni/networks]
+  WEFT_CACHE_DIR   results, shared with libcni's users [/var/lib/cni]
+  WEFT_RUN_DIR     locks [/run/weft]
+  NO_COLOR         no colour, also on a terminal`;
+
+/** The command tree. */
+export function weftApplication(): Application<WeftContext> {
+  const root = buildRouteMap({
+    routes: { net, plan, demo, version, completion },
+    docs: { brief: 'Container networks that explain themselves', fullDescription: DESCRIPTION },
+  });
+  return buildApplication(root, {
+    name: 'weft',
+    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    documentation: { caseStyle: 'convert-camel-to-kebab', onlyRequiredInUsageLine: true },
+    localization: {
+      text: {
+        ...text_en,
+        exceptionWhileRunningCommand: (error) => `weft: ${errorText(error)}`,
+        commandErrorResult: (error) => `weft: ${errorText(error)}`,
+        exceptionWhileParsingArguments: (error, ansiColor) =>
+          `weft: ${text_en.exceptionWhileParsingArguments.call({ formatException: errorText }, error, ansiColor)}`,
+        noCommandRegisteredForInput: (found) => `weft: ${text_en.noCommandRegisteredForInput(found)}`,
+      },
+    },
+    determineExitCode: (error) => (error instanceof UsageError ? 2 : 1),
+  });
+}
+
+/**
+ * Runs the command line `argv` (without the program's name) and returns the exit status: 0 done, 1 failed, 2 usage.
+ * Output goes to `terminal`; nothing is thrown for what a user can do wrong.
+ */
+export async function runWeft(
+  argv: readonly string[],
+  ambient: Ambient,
+  terminal: Terminal = realTerminal(ambient.env),
+): Promise<number> {
+  const app = weftApplication();
+  const io: WeftContext['process'] & { exitCode?: number | string | null } = {
+    stdout: { write: (text: string) => terminal.out(text), ...colours(terminal) },
+    stderr: { write: (text: string) => terminal.err(text), ...colours(terminal) },
+  };
+  const context = { process: io, ambient, terminal, home: executablesFolder() };
+  const [first, ...words] = argv;
+  if (first === '__complete') {
+    const proposals = await proposeCompletions(app, words, context);
+    for (const { completion, brief } of proposals) terminal.out(`${completion}\t${brief}\n`);
+    return 0;
+  }
+  await run(app, argv, context);
+  return exitStatus(io.exitCode);
+}
+
+/** stricli tells a wrong command line from a failed command by negative numbers. */
+function exitStatus(code: number | string | null | undefined): number {
+  const wrongUsage: readonly unknown[] = [ExitCode.InvalidArgument, ExitCode.UnknownCommand];
+  if (wrongUsage.includes(code)) return 2;
+  const status = Number(code ?? 0);
+  return status < 0 || status > 255 ? 1 : status;
+}
+
+/** What stricli asks a stream for colour. */
+function colours(terminal: Terminal): { getColorDepth?: () => number } {
+  return terminal.color ? { getColorDepth: () => 4 } : {};
+}
+
+function errorText(error: unknown): string {
+  if (error instanceof CniError) {
+    return error.details === undefined ? error.message : `${error.message} (${error.details})`;
+  }
+  if (error instanceof UsageError) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** The bundle lies beside the executables; run from the sources, they are where `make build` puts them. */
+function executablesFolder(): string {
+  const here = import.meta.dirname;
+  return basename(here) === 'cli' ? join(dirname(here), 'dist', 'bin') : here;
+}

@@ -1,0 +1,139 @@
+/** `weft net add`, `check` and `del`. */
+import { CniError } from '../../cni/errors.ts';
+import { readCached } from '../../runtime/cache.ts';
+import { addNetwork, checkNetwork, delNetwork } from '../../runtime/chain.ts';
+import { findNetwork, isFileName } from '../../runtime/conf-dir.ts';
+import { type NetworkList, parseNetworkList } from '../../runtime/conflist.ts';
+import type { Caller, Sandbox } from '../../runtime/execution.ts';
+import { defaultContainerId, namespacePath, namespacePathIfAlive } from '../../runtime/sandbox-name.ts';
+import { knownVersion } from '../../runtime/version.ts';
+import { UsageError, type WeftContext } from '../context.ts';
+import { pluginPath } from '../path.ts';
+import { lines } from '../table.ts';
+import type { AttachmentFlags } from './flags.ts';
+import { reporting } from './report.ts';
+import { describeResult } from './result.ts';
+
+export async function add(
+  this: WeftContext,
+  flags: AttachmentFlags,
+  network: string,
+  netns: string,
+): Promise<void> {
+  await reporting(this, flags.json, async () => {
+    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
+    const result = await addOrUndo(callerFrom(this, flags), list, sandbox);
+    if (flags.json) {
+      this.terminal.out(`${JSON.stringify(result, null, 2)}\n`);
+      return;
+    }
+    this.terminal.out(
+      lines(
+        `${describe(sandbox)} is attached to ${list.name}`,
+        ...describeResult(result, knownVersion(list)),
+      ),
+    );
+  });
+}
+
+export async function check(
+  this: WeftContext,
+  flags: AttachmentFlags,
+  network: string,
+  netns: string,
+): Promise<void> {
+  await reporting(this, flags.json, async () => {
+    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
+    const asked = await checkNetwork(callerFrom(this, flags), list, sandbox);
+    if (flags.json) this.terminal.out(`${JSON.stringify({ checked: asked })}\n`);
+    else if (asked) this.terminal.out(`${describe(sandbox)} on ${list.name} is as ADD made it\n`);
+    else this.terminal.out(`${list.name} has disableCheck: its plugins were not asked\n`);
+  });
+}
+
+export async function del(
+  this: WeftContext,
+  flags: AttachmentFlags,
+  network: string,
+  netns?: string,
+): Promise<void> {
+  if (netns === undefined && flags.id === undefined) {
+    throw new UsageError('which container? give NETNS, or --id if its namespace is gone');
+  }
+  await reporting(this, flags.json, async () => {
+    const sandbox = sandboxFrom(flags, netns ?? '', netns === undefined ? '' : namespacePathIfAlive(netns));
+    const list = await networkForDel(this, network, sandbox);
+    await delNetwork(callerFrom(this, flags), list, withCachedNamespace(this, list, sandbox));
+    if (flags.json) this.terminal.out('{}\n');
+    else this.terminal.out(`${describe(sandbox)} is detached from ${list.name}\n`);
+  });
+}
+
+/** ADD owes a DEL when it fails (SPEC 1.1, section 3); for a person at a terminal we pay at once. */
+async function addOrUndo(
+  caller: Caller,
+  list: NetworkList,
+  sandbox: Sandbox,
+): Promise<Record<string, unknown>> {
+  try {
+    return await addNetwork(caller, list, sandbox);
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error;
+    // An attachment that was there before is not ours to undo: this ADD failed because of it.
+    if (readCached(caller.ambient.paths.cacheDir, list.name, sandbox) !== undefined) throw error;
+    try {
+      await delNetwork(caller, list, sandbox);
+    } catch (undo) {
+      const { code, message, details } = error;
+      throw new CniError(code, `${message}; then ${(undo as Error).message}`, details, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** The network's file may be gone when its containers are not: the cache has what it said. */
+async function networkForDel(
+  { ambient }: WeftContext,
+  network: string,
+  sandbox: Sandbox,
+): Promise<NetworkList> {
+  const { cacheDir, confDir } = ambient.paths;
+  try {
+    return await findNetwork(network, confDir);
+  } catch (error) {
+    const cached = isFileName(network) ? undefined : readCached(cacheDir, network, sandbox);
+    if (cached?.config === undefined) throw error;
+    return await parseNetworkList(cached.config, 'the cached configuration');
+  }
+}
+
+/** Without NETNS, the namespace that ADD was given, if it is still one. */
+function withCachedNamespace({ ambient }: WeftContext, list: NetworkList, sandbox: Sandbox): Sandbox {
+  if (sandbox.netns !== '') return sandbox;
+  try {
+    const netns = readCached(ambient.paths.cacheDir, list.name, sandbox)?.netns;
+    return netns === undefined ? sandbox : { ...sandbox, netns: namespacePathIfAlive(netns) };
+  } catch {
+    return sandbox;
+  }
+}
+
+function callerFrom(context: WeftContext, flags: AttachmentFlags): Caller {
+  return { ambient: context.ambient, path: pluginPath(context, flags.cniPath) };
+}
+
+function sandboxFrom(flags: AttachmentFlags, netns: string, path: string): Sandbox {
+  return {
+    containerId: flags.id ?? defaultContainerId(netns),
+    ifname: flags.ifname,
+    netns: path,
+    args: flags.arg ?? [],
+    capabilityArgs: Object.fromEntries(flags.cap ?? []),
+  };
+}
+
+function describe({ containerId, ifname }: Sandbox): string {
+  return `${ifname} of container ${containerId}`;
+}

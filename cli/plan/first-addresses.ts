@@ -1,0 +1,41 @@
+/** The addresses that a fresh network would hand out, worked out without its leases. */
+import { askedAddresses } from '../../ipam/asked.ts';
+import { allocate, wishesOf } from '../../ipam/host-local/allocate.ts';
+import { readHostLocal } from '../../ipam/host-local/config.ts';
+import type { IpamNetConf, IpamResult } from '../../ipam/ipam.ts';
+import type { Leases } from '../../ipam/leases.ts';
+import { readStatic } from '../../ipam/static/config.ts';
+
+/**
+ * IPAM's answer to the first ADD of a network; `taken` are addresses that go to others. Pure. Undefined for an IPAM that is not ours:
+ * what it answers is only known when it is run. Throws CniError as that IPAM would.
+ */
+export function firstAddresses(
+  config: IpamNetConf,
+  args: Readonly<Record<string, string>>,
+  taken: readonly string[] = [],
+): IpamResult | undefined {
+  if (config.ipam.type === 'static') return readStatic(config, args);
+  if (config.ipam.type !== 'host-local') return undefined;
+  const { conf, sets, routes } = readHostLocal(config);
+  const wishes = wishesOf(sets, askedAddresses(conf, args));
+  const { ips } = allocate(wishes, { containerId: '', ifname: '' }, allFreeBut(taken), false);
+  return { ips, routes, dns: {} };
+}
+
+/** Leases of nobody. */
+function allFreeBut(taken: readonly string[]): Leases {
+  return {
+    of: () => [],
+    ofContainer: () => [],
+    holder: () => undefined,
+    claim: (candidates) => {
+      for (const address of candidates) if (!taken.includes(address)) return address;
+      return undefined;
+    },
+    release: () => {},
+    lastReserved: () => undefined,
+    setLastReserved: () => {},
+    all: () => new Map(),
+  };
+}

@@ -1,0 +1,45 @@
+/** Where the command's output goes. The one place of the command that touches the process itself. */
+import { writeSync } from 'node:fs';
+import process from 'node:process';
+import { isatty } from 'node:tty';
+
+export interface Terminal {
+  /** Text for the person or the next program. */
+  out(text: string): void;
+  /** Text about the work: errors, hints, progress. */
+  err(text: string): void;
+  /** Whether colour may be used: standard output is a terminal, and NO_COLOR (no-color.org) is not set. */
+  readonly color: boolean;
+  /** Calls `handler` at SIGINT or SIGTERM until the returned function is called. */
+  onInterrupt(handler: (signal: NodeJS.Signals) => void): () => void;
+}
+
+export function realTerminal(env: Readonly<Record<string, string | undefined>>): Terminal {
+  return {
+    out: (text) => writeAll(1, text),
+    err: (text) => writeAll(2, text),
+    color: isatty(1) && !env.NO_COLOR && env.TERM !== 'dumb',
+    onInterrupt: (handler) => {
+      const signals = ['SIGINT', 'SIGTERM'] as const;
+      for (const signal of signals) process.on(signal, handler);
+      return () => {
+        for (const signal of signals) process.off(signal, handler);
+      };
+    },
+  };
+}
+
+/** Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is no error. */
+function writeAll(fd: number, text: string): void {
+  let rest = Buffer.from(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') return;
+      if (code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}

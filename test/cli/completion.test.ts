@@ -1,0 +1,55 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { makeGround } from '../runtime/fake-plugins.ts';
+import { weft } from './weft.ts';
+
+t.test('words are proposed from the command tree', async (t) => {
+  const g = makeGround(t);
+  g.write('a.conflist', { name: 'podnet', plugins: [{ type: 'bridge' }] });
+  g.write('b.conflist', { name: 'pubnet', plugins: [{ type: 'bridge' }] });
+  const propose = async (...words: string[]) =>
+    (await weft(g.ambient, '__complete', ...words)).out
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.split('\t')[0]);
+  t.same(await propose(''), ['net', 'plan', 'demo', 'version', 'completion']);
+  t.same(await propose('ne'), ['net']);
+  t.same(await propose('net', 'c'), ['check']);
+  t.same(await propose('net', 'add', 'po'), ['podnet']);
+  t.same(await propose('net', 'status', 'p'), ['podnet', 'pubnet']);
+  t.ok((await propose('net', 'add', '--i')).includes('--ifname'));
+  t.same(await propose('demo', 'bridge', '--backend', 'n'), ['nftables']);
+  t.same(await propose('completion', 'z'), ['zsh']);
+  t.same(await propose('nonsense', ''), []);
+});
+
+t.test('the bash script completes', async (t) => {
+  const g = makeGround(t);
+  const { out } = await weft(g.ambient, 'completion', 'bash');
+  const script = join(g.root, 'weft.bash');
+  writeFileSync(script, out);
+  const asked = join(g.root, 'asked');
+  const run = `
+    source "$0"
+    weft() { printf '%s\\n' "$@" >"$1.asked"; mv "$1.asked" "$ASKED"; printf 'add\\tAttach\\nalso\\tMore\\n'; }
+    COMP_WORDS=(weft net a) COMP_CWORD=2
+    _weft
+    printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const { stdout, stderr } = spawnSync('bash', ['-c', run, script], {
+    encoding: 'utf8',
+    // A socket as standard input would make bash read ~/.bashrc.
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: g.root,
+    env: { PATH: process.env.PATH ?? '', ASKED: asked },
+  });
+  t.same({ stdout, stderr }, { stdout: 'add\nalso\n', stderr: '' });
+  t.equal(readFileSync(asked, 'utf8'), '__complete\nnet\na\n');
+});
+
+t.test('every shell has a script', async (t) => {
+  const g = makeGround(t);
+  t.match((await weft(g.ambient, 'completion', 'zsh')).out, /^#compdef weft\n/);
+  t.match((await weft(g.ambient, 'completion', 'fish')).out, /complete -c weft/);
+});

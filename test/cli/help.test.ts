@@ -1,0 +1,53 @@
+/** Help texts are under snapshot: `WEFT_UPDATE_HELP=1 npx tap run test/cli/help.test.ts` writes them anew. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { makeGround } from '../runtime/fake-plugins.ts';
+import { weft } from './weft.ts';
+
+const GOLDEN = join(import.meta.dirname, 'help.txt');
+const COMMANDS = [
+  '',
+  'net',
+  'net list',
+  'net add',
+  'net check',
+  'net del',
+  'net gc',
+  'net status',
+  'net version',
+  'plan',
+  'demo',
+  'demo bridge',
+  'version',
+  'completion',
+];
+
+t.test('every help text is as it was agreed', async (t) => {
+  const { ambient } = makeGround(t);
+  const parts: string[] = [];
+  for (const command of COMMANDS) {
+    const words = command === '' ? [] : command.split(' ');
+    const { status, out, err } = await weft(ambient, ...words, '--help');
+    t.same({ status, err }, { status: 0, err: '' }, command);
+    parts.push(`$ ${['weft', ...words, '--help'].join(' ')}\n${out}`);
+  }
+  const text = parts.join('\n');
+  if (process.env.WEFT_UPDATE_HELP) writeFileSync(GOLDEN, text);
+  t.equal(text, readFileSync(GOLDEN, 'utf8'));
+});
+
+t.test('no line of help is wider than a terminal', async (t) => {
+  const wide = readFileSync(GOLDEN, 'utf8')
+    .split('\n')
+    .filter((line) => line.length > 120);
+  t.same(wide, []);
+});
+
+t.test('a group alone prints its help', async (t) => {
+  const { ambient } = makeGround(t);
+  for (const words of [[], ['net'], ['demo']]) {
+    const alone = await weft(ambient, ...words);
+    t.same(alone, await weft(ambient, ...words, '--help'));
+  }
+});

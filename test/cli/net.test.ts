@@ -1,0 +1,241 @@
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { cachePath, readCached } from '../../runtime/cache.ts';
+import { type Ground, makeGround } from '../runtime/fake-plugins.ts';
+import { weft } from './weft.ts';
+
+/** A namespace that is there in any case; fake plugins do nothing in it. */
+const NETNS = '/proc/self/ns/net';
+
+const RESULT = {
+  cniVersion: '1.1.0',
+  interfaces: [
+    { name: 'cni0', mac: '02:00:00:00:00:01', mtu: 1500 },
+    { name: 'vethab', mac: '02:00:00:00:00:02' },
+    { name: 'eth0', mac: '02:00:00:00:00:03', mtu: 1500, sandbox: NETNS },
+  ],
+  ips: [
+    { address: '10.1.0.2/24', gateway: '10.1.0.1', interface: 2 },
+    { address: 'fd00:1::2/64', gateway: 'fd00:1::1', interface: 2 },
+  ],
+  routes: [{ dst: '0.0.0.0/0', gw: '10.1.0.1', mtu: 1400, table: 0 }, { dst: 'fd00:2::/64' }],
+  dns: { nameservers: ['10.1.0.1'], search: ['a.example', 'b.example'] },
+};
+
+function ground(t: Parameters<typeof makeGround>[0]): Ground {
+  const made = makeGround(t);
+  made.plugin(
+    'good',
+    `case $CNI_COMMAND in
+    ADD) echo '${JSON.stringify(RESULT)}' ;;
+    VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.0.0","1.1.0"]}' ;;
+    esac`,
+  );
+  made.plugin(
+    'bad',
+    `[ $CNI_COMMAND = DEL ] || { echo '{"code":100,"msg":"it broke","details":"badly"}'; exit 1; }`,
+  );
+  made.write('10-net.conflist', { name: 'net', cniVersion: '1.1.0', plugins: [{ type: 'good' }] });
+  made.write('20-bad.conflist', {
+    name: 'bad',
+    cniVersion: '1.1.0',
+    plugins: [{ type: 'good' }, { type: 'bad' }],
+  });
+  return { ...made, ambient: { ...made.ambient, env: { ...made.ambient.env, CNI_PATH: made.bin } } };
+}
+
+const commands = (g: Ground): string[] => g.calls().map(({ command, plugin }) => `${command} ${plugin}`);
+
+t.test('list', async (t) => {
+  const g = ground(t);
+  t.same(await weft(g.ambient, 'net', 'list'), {
+    status: 0,
+    out: [
+      'NETWORK  VERSION  PLUGINS   FILE',
+      `net      1.1.0    good      ${g.conf}/10-net.conflist`,
+      `bad      1.1.0    good bad  ${g.conf}/20-bad.conflist`,
+      '',
+    ].join('\n'),
+    err: '',
+  });
+  const { out } = await weft(g.ambient, 'net', 'list', '--json');
+  t.same(JSON.parse(out)[0], {
+    name: 'net',
+    cniVersion: '1.1.0',
+    plugins: ['good'],
+    file: `${g.conf}/10-net.conflist`,
+  });
+});
+
+t.test('list tells what it cannot read, after what it can', async (t) => {
+  const g = ground(t);
+  g.write('30-x.conflist', '{');
+  g.write('40-y.conf', '{"type":3}');
+  const { status, out, err } = await weft(g.ambient, 'net', 'list');
+  t.equal(status, 1);
+  t.match(out, /^net {6}1\.1\.0/m);
+  t.match(err, /30-x\.conflist:1:2: not JSON/);
+  t.match(err, /40-y\.conf: type is 3/);
+});
+
+t.test('list of an empty folder', async (t) => {
+  const g = makeGround(t);
+  t.same(await weft(g.ambient, 'net', 'list'), {
+    status: 0,
+    out: '',
+    err: `there is no network in ${g.conf}\n`,
+  });
+  t.match(await weft(g.ambient, 'net', 'list', '--json'), { status: 0, out: '[]\n' });
+});
+
+t.test('add prints what a person wants to know', async (t) => {
+  const g = ground(t);
+  t.same(await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web'), {
+    status: 0,
+    out: `eth0 of container web is attached to net
+  address    10.1.0.2/24          gateway 10.1.0.1   on eth0
+  address    fd00:1::2/64         gateway fd00:1::1  on eth0
+  route      0.0.0.0/0            via 10.1.0.1       mtu 1400 table 0
+  route      fd00:2::/64
+  interface  cni0                 02:00:00:00:00:01  mtu 1500 on the host
+  interface  vethab               02:00:00:00:00:02  on the host
+  interface  eth0                 02:00:00:00:00:03  mtu 1500 in /proc/self/ns/net
+  dns        10.1.0.1             nameservers
+  dns        a.example b.example  search
+`,
+    err: '',
+  });
+});
+
+t.test('add --json prints the result; arguments and capabilities go along', async (t) => {
+  const g = ground(t);
+  g.write('n.conflist', {
+    name: 'n',
+    cniVersion: '1.1.0',
+    plugins: [{ type: 'good', capabilities: { mac: true } }],
+  });
+  const { out } = await weft(
+    g.ambient,
+    ...['net', 'add', join(g.conf, 'n.conflist'), NETNS, '--json', '--ifname', 'net1'],
+    ...[
+      '--arg',
+      'IP=10.1.0.7',
+      '--arg',
+      'IgnoreUnknown=1',
+      '--cap',
+      'mac="02:00:00:00:00:09"',
+      '--cap',
+      'ips=[]',
+    ],
+  );
+  t.same(JSON.parse(out), RESULT);
+  const [call] = g.calls();
+  t.match(call?.env, { CNI_ARGS: 'IP=10.1.0.7;IgnoreUnknown=1', CNI_IFNAME: 'net1', CNI_NETNS: NETNS });
+  t.same(call?.conf.runtimeConfig, { mac: '02:00:00:00:00:09' });
+  t.match(call?.env.CNI_CONTAINERID, /^ns-[0-9a-f]{16}$/, 'the id is derived');
+});
+
+t.test('an ADD that fails is followed by DEL, and tells why', async (t) => {
+  const g = ground(t);
+  const failed = await weft(g.ambient, 'net', 'add', 'bad', NETNS, '--id', 'web', '--json');
+  t.equal(failed.status, 1);
+  t.equal(failed.err, 'weft: ADD by bad: it broke (badly)\n');
+  t.same(JSON.parse(failed.out), {
+    cniVersion: '1.1.0',
+    code: 100,
+    msg: 'ADD by bad: it broke',
+    details: 'badly',
+  });
+  t.same(commands(g), ['ADD good', 'ADD bad', 'DEL bad', 'DEL good']);
+  t.notOk(existsSync(cachePath(g.cache, 'bad', { containerId: 'web', ifname: 'eth0' })));
+});
+
+t.test('a second ADD that fails does not take the first away', async (t) => {
+  const g = ground(t);
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');
+  g.plugin('good', `echo '{"code":104,"msg":"eth0 is there already"}'; exit 1`);
+  const again = await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');
+  t.match(again, { status: 1, err: /eth0 is there already/ });
+  t.same(commands(g), ['ADD good', 'ADD good']);
+  t.ok(readCached(g.cache, 'net', { containerId: 'web', ifname: 'eth0' }));
+});
+
+t.test('check', async (t) => {
+  const g = ground(t);
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');
+  const checked = await weft(g.ambient, 'net', 'check', 'net', NETNS, '--id', 'web');
+  t.match(checked, { status: 0, out: 'eth0 of container web on net is as ADD made it\n' });
+  t.match(await weft(g.ambient, 'net', 'check', 'net', NETNS, '--id', 'web', '--json'), {
+    status: 0,
+    out: '{"checked":true}\n',
+  });
+  g.plugin('good', `echo '{"code":101,"msg":"address is gone"}'; exit 1`);
+  t.match(await weft(g.ambient, 'net', 'check', 'net', NETNS, '--id', 'web'), {
+    status: 1,
+    out: '',
+    err: 'weft: CHECK by good: address is gone\n',
+  });
+});
+
+t.test('del needs neither namespace nor file', async (t) => {
+  const g = ground(t);
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'db');
+  rmSync(join(g.conf, '10-net.conflist'));
+  t.match(await weft(g.ambient, 'net', 'del', 'net', '--id', 'web'), {
+    status: 0,
+    out: 'eth0 of container web is detached from net\n',
+  });
+  t.equal(g.calls()[2]?.env.CNI_NETNS, NETNS, "ADD's namespace, as it is still there");
+  t.match(await weft(g.ambient, 'net', 'del', 'net', '/run/netns/no-such', '--id', 'db'), { status: 0 });
+  t.match(g.calls()[3]?.conf.prevResult, { ips: RESULT.ips });
+  t.match(await weft(g.ambient, 'net', 'del', 'net', '--id', 'db'), {
+    status: 1,
+    err: /no network is called "net"/,
+  });
+});
+
+t.test('gc', async (t) => {
+  const g = ground(t);
+  for (const id of ['a', 'b', 'c']) await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', id);
+  t.same(await weft(g.ambient, 'net', 'gc', 'net', '--valid', 'a/eth0', '--valid', 'c/eth0'), {
+    status: 0,
+    out: 'eth0 of container b is detached from net\nnet holds nothing but its 2 valid attachments\n',
+    err: '',
+  });
+  t.same(commands(g).slice(3), ['DEL good', 'GC good']);
+  const { out } = await weft(g.ambient, 'net', 'gc', 'net', '--all', '--json');
+  t.same(JSON.parse(out), {
+    removed: [
+      { containerID: 'a', ifname: 'eth0' },
+      { containerID: 'c', ifname: 'eth0' },
+    ],
+  });
+});
+
+t.test('status and version', async (t) => {
+  const g = ground(t);
+  t.same(await weft(g.ambient, 'net', 'status', 'net'), { status: 0, out: 'net is ready\n', err: '' });
+  t.match(await weft(g.ambient, 'net', 'status', 'bad'), {
+    status: 1,
+    err: 'weft: STATUS by bad: it broke (badly)\n',
+  });
+  t.same(await weft(g.ambient, 'net', 'version', 'net'), { status: 0, out: 'good  1.0.0 1.1.0\n', err: '' });
+  g.write('old.conflist', { name: 'old', cniVersion: '0.4.0', plugins: [{ type: 'good' }] });
+  t.match(await weft(g.ambient, 'net', 'status', 'old'), {
+    status: 0,
+    out: /STATUS needs 1\.1\.0: not asked/,
+  });
+  t.match(await weft(g.ambient, 'net', 'version', 'old'), { err: /plugin good does not support 0\.4\.0/ });
+});
+
+t.test('plugins are looked for beside weft and in the usual folders', async (t) => {
+  const g = ground(t);
+  const ambient = { ...g.ambient, env: { ...g.ambient.env, CNI_PATH: '' } };
+  const { err } = await weft(ambient, 'net', 'add', 'net', NETNS);
+  t.match(err, /it is in none of .*dist\/bin, \/opt\/cni\/bin, \/usr\/lib\/cni, \/usr\/libexec\/cni/);
+  t.match(await weft(ambient, 'net', 'add', 'net', NETNS, '--cni-path', `/nonexistent:${g.bin}`), {
+    status: 0,
+  });
+});

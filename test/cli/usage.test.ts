@@ -1,0 +1,78 @@
+import t from 'tap';
+import { makeGround } from '../runtime/fake-plugins.ts';
+import { weft } from './weft.ts';
+
+t.test('a wrong command line is told, with status 2', async (t) => {
+  const { ambient } = makeGround(t);
+  const table: [string[], RegExp][] = [
+    [['nett'], /weft: No command registered for `nett`, did you mean `net`\?/],
+    [['net', 'addd'], /did you mean `add`/],
+    [['completions', 'bash'], /did you mean `completion`/],
+    [['net', 'list', '--jsn'], /No flag registered for --jsn, did you mean --json\?/],
+    [['net', 'list', 'podnet'], /Too many arguments/],
+    [['net', 'add'], /Expected argument for NETWORK\|FILE/],
+    [['net', 'add', 'podnet'], /Expected argument for NETNS/],
+    [
+      ['net', 'add', 'podnet', 'blue', '--cap', 'mac'],
+      /weft: Failed to parse "mac" for cap: wanted KEY=JSON/,
+    ],
+    [
+      ['net', 'add', 'podnet', 'blue', '--cap', 'mac=x'],
+      /the value of mac is not JSON: x \(text needs quotes/,
+    ],
+    [['net', 'add', 'podnet', 'blue', '--arg', 'IP'], /Failed to parse "IP" for arg: wanted K=V/],
+    [['net', 'add', 'podnet', 'blue', '--arg', 'A=1;B=2'], /an argument holds no ";": repeat --arg/],
+    [['net', 'add', 'podnet', 'blue', '--arg', '=1'], /wanted K=V/],
+    [['net', 'del', 'podnet'], /weft: which container\? give NETNS, or --id if its namespace is gone/],
+    [['net', 'gc'], /Expected argument for NETWORK\|FILE/],
+    [['net', 'gc', 'podnet'], /which attachments stay\? give --valid/],
+    [['net', 'gc', 'podnet', '--all', '--valid', 'a/b'], /exclude each other/],
+    [['net', 'gc', 'podnet', '--valid', 'web'], /wanted ID\/IFNAME, such as web\/eth0/],
+    [['net', 'gc', 'podnet', '--valid', '/eth0'], /wanted ID\/IFNAME/],
+    [['net', 'status'], /Expected argument for NETWORK\|FILE/],
+    [['net', 'version'], /Expected argument for NETWORK\|FILE/],
+    [['plan'], /Expected argument for FILE/],
+    [['plan', 'a', 'b'], /Too many arguments/],
+    [['demo', 'brigde'], /did you mean `bridge`/],
+    [['demo', 'bridge', '--backend', 'ebtables'], /Expected "ebtables" to be one of \(nftables\|iptables\)/],
+    [['completion'], /Expected argument for SHELL/],
+    [['completion', 'csh'], /there is no completion for "csh": wanted bash, zsh or fish/],
+    [['version', 'now'], /Too many arguments/],
+  ];
+  for (const [argv, message] of table) {
+    const { status, out, err } = await weft(ambient, ...argv);
+    t.match({ status, out, err }, { status: 2, out: '', err: message }, argv.join(' '));
+    t.notMatch(err, /\n\s+at /, 'no stack trace');
+  }
+});
+
+t.test('an operation that fails is told, with status 1', async (t) => {
+  const ground = makeGround(t);
+  ground.write('a.conflist', { name: 'a', cniVersion: '1.0.0', plugins: [{ type: 'missing' }] });
+  const table: [string[], RegExp][] = [
+    [['net', 'add', 'b', '/proc/self/ns/net'], /weft: no network is called "b" in .*: there are a/],
+    [['net', 'add', './none.conflist', 'x'], /there is no such file/],
+    [['net', 'add', 'a', 'no-such-name'], /no network namespace is called "no-such-name"/],
+    [['net', 'add', 'a', '/proc/self/status'], /is no network namespace but an ordinary file/],
+    [['net', 'add', 'a', '/proc/self/ns/net'], /ADD by missing: plugin missing cannot be executed/],
+    [['net', 'add', 'a', '/proc/self/ns/net', '--id', '../x'], /CNI_CONTAINERID is "\.\.\/x"/],
+    [['net', 'add', 'a', '/proc/self/ns/net', '--ifname', 'a/b'], /CNI_IFNAME is "a\/b"/],
+    [['net', 'check', 'a', '/proc/self/ns/net'], /is not attached to network a/],
+    [['net', 'del', 'a', '--id', 'x'], /DEL by missing/],
+    [['net', 'version', 'a'], /VERSION by missing/],
+    [['plan', 'none.json'], /cannot read the network configuration none\.json: there is no such file/],
+  ];
+  for (const [argv, message] of table) {
+    const { status, err } = await weft(
+      ground.ambient,
+      ...argv,
+      ...(argv[0] === 'net' ? path(ground.bin) : []),
+    );
+    t.match({ status, err }, { status: 1, err: message }, argv.join(' '));
+    t.notMatch(err, /\n\s+at /, 'no stack trace');
+  }
+});
+
+function path(bin: string): string[] {
+  return ['--cni-path', bin];
+}
