@@ -139,6 +139,7 @@ export class Attributes<F extends Table> {
 export function nested<F extends Table>(list: Attributes<F>, flags = NLA_F_NESTED): Codec<Values<F>> {
   return {
     flags,
+    inside: list.table,
     write: (to, values) => list.write(to, values),
     read: (payload) => list.read(payload),
     nameAt: (payload, offset) => list.nameAt(payload, offset),
@@ -149,6 +150,7 @@ export function nested<F extends Table>(list: Attributes<F>, flags = NLA_F_NESTE
 export function listOf<T>(number: number, element: Codec<T>): Codec<T[]> {
   return {
     flags: NLA_F_NESTED,
+    element,
     write(to, values) {
       for (const value of values)
         writeAttribute(to, number, element.flags ?? 0, () => element.write(to, value));
@@ -174,6 +176,7 @@ export function many<T>(codec: Codec<T>): Codec<T[]> {
   return {
     flags: codec.flags ?? 0,
     repeated: true,
+    element: codec,
     // Attributes.write and read hand over one element at a time.
     write: (to, value) => codec.write(to, value as unknown as T),
     read: (payload) => codec.read(payload) as unknown as T[],

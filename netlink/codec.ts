@@ -16,6 +16,9 @@ export interface Codec<T> {
   write(to: Writer, value: T): void;
   /** Throws RangeError when the bytes are too few. */
   read(bytes: Uint8Array): T;
+  /** Containers: the table of the attributes inside, or the codec of each element. */
+  readonly inside?: Readonly<Record<string, { number: number; name: string; codec: Codec<unknown> }>>;
+  readonly element?: Codec<unknown>;
   /** Names what stands at an offset into the payload, for containers. */
   nameAt?(bytes: Uint8Array, offset: number): string | undefined;
 }
@@ -70,15 +73,20 @@ export const u16net: Scalar = integer(2, false, NLA_F_NET_BYTEORDER);
 export const u32net: Scalar = integer(4, false, NLA_F_NET_BYTEORDER);
 export const u64net: Scalar = integer(8, false, NLA_F_NET_BYTEORDER);
 
-export const i32: Scalar = {
-  size: 4,
-  write(to, value) {
-    if (value !== (value | 0)) throw wrong('-2147483648..2147483647', value);
-    const at = to.reserve(4);
-    to.view.setInt32(at, value, LITTLE_ENDIAN);
-  },
-  read: (bytes) => viewOf(bytes, 4).getInt32(0, LITTLE_ENDIAN),
-};
+function signed(little: boolean): Scalar {
+  return {
+    size: 4,
+    write(to, value) {
+      if (value !== (value | 0)) throw wrong('-2147483648..2147483647', value);
+      const at = to.reserve(4);
+      to.view.setInt32(at, value, little);
+    },
+    read: (bytes) => viewOf(bytes, 4).getInt32(0, little),
+  };
+}
+
+export const i32: Scalar = signed(LITTLE_ENDIAN);
+export const i32be: Scalar = signed(false);
 
 /** One byte, 0 or 1. */
 export const bool: Codec<boolean> = {

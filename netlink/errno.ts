@@ -1,4 +1,4 @@
-/** The names of Linux error numbers (asm-generic/errno.h; 524 is in the kernel's own linux/errno.h but does escape). */
+/** The names of Linux error numbers (asm-generic/errno.h; 524 is in the kernel's own linux/errno.h but does escape; ipset has its own). */
 const NAMES: Readonly<Record<number, string>> = {
   1: 'EPERM',
   2: 'ENOENT',
@@ -132,14 +132,32 @@ const NAMES: Readonly<Record<number, string>> = {
   132: 'ERFKILL',
   133: 'EHWPOISON',
   524: 'ENOTSUPP',
+  4097: 'IPSET_ERR_PROTOCOL',
+  4098: 'IPSET_ERR_FIND_TYPE',
+  4099: 'IPSET_ERR_MAX_SETS',
+  4100: 'IPSET_ERR_BUSY',
+  4101: 'IPSET_ERR_EXIST_SETNAME2',
+  4102: 'IPSET_ERR_TYPE_MISMATCH',
+  4103: 'IPSET_ERR_EXIST',
+  4104: 'IPSET_ERR_INVALID_CIDR',
+  4105: 'IPSET_ERR_INVALID_NETMASK',
+  4106: 'IPSET_ERR_INVALID_FAMILY',
+  4107: 'IPSET_ERR_TIMEOUT',
+  4108: 'IPSET_ERR_REFERENCED',
+  4109: 'IPSET_ERR_IPADDR_IPV4',
+  4110: 'IPSET_ERR_IPADDR_IPV6',
+  4111: 'IPSET_ERR_COUNTER',
+  4112: 'IPSET_ERR_COMMENT',
+  4113: 'IPSET_ERR_INVALID_MARKMASK',
+  4114: 'IPSET_ERR_SKBINFO',
 };
 
-/** `EEXIST`; a number without a name (ipset has its own from 4096) comes back as `E4103`. */
+/** `EEXIST`; a number without a name comes back as `E4352`. */
 export function errnoName(number: number): string {
   return NAMES[number] ?? `E${number}`;
 }
 
-/** The number of a name, either of the table's or of the `E4103` form. Throws RangeError. */
+/** The number of a name, either of the table's or of the `E4352` form. Throws RangeError. */
 export function errnoNumber(name: string): number {
   for (const [number, known] of Object.entries(NAMES)) if (known === name) return Number(number);
   const own = /^E(\d+)$/.exec(name)?.[1];

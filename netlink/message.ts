@@ -102,6 +102,7 @@ export function messageIn<S extends Fields, F extends Table>(
 ): Codec<{ header: StructValues<S>; attributes: Values<F> }> {
   return {
     flags,
+    inside: message.attributes.table,
     write: (to, value) => message.write(to, value.header, value.attributes),
     read: (payload) => message.read(payload),
     nameAt: (payload, offset) => message.nameAt(payload, offset),

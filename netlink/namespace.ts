@@ -44,9 +44,9 @@ class OpenNamespace implements Namespace {
     this.identity = opened.identity;
   }
 
-  /** For netlink/monitor.ts. */
-  get handle(): number {
-    return this.#handle;
+  /** The native handle, for handleOf(). */
+  static handle(ns: OpenNamespace): number {
+    return ns.#handle;
   }
 
   async send<const T extends readonly Op[]>(...ops: T): Promise<Replies<T>> {
@@ -90,6 +90,12 @@ class OpenNamespace implements Namespace {
     this.#last = mine.catch(() => {});
     return mine;
   }
+}
+
+/** The native handle of a namespace that openDoor() opened (for netlink/monitor.ts). Throws TypeError for any other. */
+export function handleOf(ns: Namespace): number {
+  if (!(ns instanceof OpenNamespace)) throw new TypeError('want a namespace opened by openDoor()');
+  return OpenNamespace.handle(ns);
 }
 
 /** The arrays of Native.send. */
