@@ -7,12 +7,14 @@ import { makeGround } from './fake-plugins.ts';
 const ID = { containerId: 'c1', ifname: 'eth0' };
 const RESULT = { cniVersion: '1.0.0', ips: [{ address: '10.1.0.2/16' }] };
 
-/** What libcni 1.1.2 wrote for a container (its own JSON, keys in Go's order). */
+/** What the list was, and what libcni 1.1.2 wrote for it. */
+const CONFIG =
+  '{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"bridge","capabilities":{"portMappings":true}}]}\n';
 const BY_LIBCNI =
-  '{"kind":"cniCacheV1","containerId":"c1","config":"eyJuYW1lIjoibmV0IiwicGx1Z2lucyI6W3sidHlwZSI6ImJyaWRnZSJ9XX0=",' +
-  '"ifName":"eth0","networkName":"net","cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAME","p"]],' +
-  '"capabilityArgs":{"portMappings":[{"hostPort":8080,"containerPort":80}]},' +
-  '"result":{"cniVersion":"1.0.0","dns":{},"ips":[{"address":"10.1.0.2/16"}]}}';
+  '{"kind":"cniCacheV1","containerId":"c1","config":"eyJjbmlWZXJzaW9uIjoiMS4wLjAiLCJuYW1lIjoibmV0IiwicGx1Z2lucyI6W3sidH' +
+  'lwZSI6ImJyaWRnZSIsImNhcGFiaWxpdGllcyI6eyJwb3J0TWFwcGluZ3MiOnRydWV9fV19Cg==","ifName":"eth0","networkName":"net",' +
+  '"cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAME","p"]],"capabilityArgs":{"portMappings":[{"containerPort":80,' +
+  '"hostPort":8080}]},"result":{"cniVersion":"1.0.0","dns":{},"ips":[{"address":"10.1.0.2/16"}]}}';
 
 t.test('is written as libcni writes it', async (t) => {
   const { cache } = makeGround(t);
@@ -20,7 +22,7 @@ t.test('is written as libcni writes it', async (t) => {
     ...ID,
     network: 'net',
     netns: '/run/netns/c1',
-    config: '{"name":"net","plugins":[{"type":"bridge"}]}',
+    config: CONFIG,
     cniArgs: [
       ['IgnoreUnknown', '1'],
       ['K8S_POD_NAME', 'p'],
@@ -52,7 +54,7 @@ t.test("libcni's file is read", async (t) => {
   t.same(readCached(cache, 'net', ID), {
     ...ID,
     network: 'net',
-    config: '{"name":"net","plugins":[{"type":"bridge"}]}',
+    config: CONFIG,
     cniArgs: [
       ['IgnoreUnknown', '1'],
       ['K8S_POD_NAME', 'p'],
