@@ -9,7 +9,7 @@ import { ipCommand } from '../render.ts';
 import { type Run, Vanished } from '../run.ts';
 import type { AddressStep } from '../step.ts';
 import { namespaceOf, place } from '../surroundings.ts';
-import { hasPorts } from './bridge.ts';
+import { hasOtherPorts } from './bridge.ts';
 
 /** RT_SCOPE_LINK and beyond: the kernel's own addresses. */
 const LINK_SCOPE = 253;
@@ -113,7 +113,7 @@ async function applyShared(step: AddressStep, index: number, run: Run): Promise<
       what: `take ${step.address} off ${step.dev}`,
       // Another attachment may count on it by now.
       async undo() {
-        if (await hasPorts(step.dev, run)) return;
+        if (await hasOtherPorts(step.dev, run)) return;
         await namespace.send(tolerating(deleteAddress(index, step.address), 'EADDRNOTAVAIL', 'ENODEV'));
       },
     },

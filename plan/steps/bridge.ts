@@ -26,12 +26,13 @@ async function look(name: string, run: Run): Promise<Link | undefined> {
   );
 }
 
-/** Nobody else may depend on it: a bridge with ports stays, whoever made it. */
-export async function hasPorts(name: string, run: Run): Promise<boolean> {
+/** Whether others depend on a bridge: it has ports besides those of this plan. */
+export async function hasOtherPorts(name: string, run: Run): Promise<boolean> {
   const { host } = run.surroundings;
   const [bridge, links] = await host.send(tolerating(getLink(name), 'ENODEV'), listLinks());
   if (!bridge.ok || !links.ok) return false;
-  return links.value.some(({ master }) => master === bridge.value.index);
+  const own = new Set(run.plan.flatMap((step) => (step.kind === 'veth' ? [step.host.name] : [])));
+  return links.value.some(({ master, name }) => master === bridge.value.index && !own.has(name));
 }
 
 function noVlans(name: string, error?: NetlinkError): CniError {
@@ -54,7 +55,7 @@ async function create(step: BridgeStep, run: Run): Promise<Link> {
       undo: {
         what: `delete bridge ${name}`,
         async undo() {
-          if (!(await hasPorts(name, run))) await host.send(tolerating(deleteLink(name), 'ENODEV'));
+          if (!(await hasOtherPorts(name, run))) await host.send(tolerating(deleteLink(name), 'ENODEV'));
         },
       },
       partly: true,
@@ -96,7 +97,8 @@ function adjust(step: BridgeStep, found: Link, run: Run): void {
 
 /** Filtering is never switched on under the feet of a bridge's other ports. */
 function noVlansOn(name: string, { bridge }: Link): CniError {
-  if (bridge?.vlanFiltering === undefined) return noVlans(name);
+  // br_fill_info tells the default VLAN only where VLAN filtering is built in.
+  if (bridge?.defaultVlan === undefined) return noVlans(name);
   return new CniError(
     ErrorCode.conflict,
     `bridge ${name} exists without VLAN filtering: switch it on (ip link set ${name} type bridge vlan_filtering 1) ` +

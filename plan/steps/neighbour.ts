@@ -1,4 +1,4 @@
-import { replaceNeighbour, listNeighbours } from '../../netlink/neighbour.ts';
+import { listNeighbours, replaceNeighbour } from '../../netlink/neighbour.ts';
 import type { StepKind } from '../kind.ts';
 import { canonical } from '../prefix.ts';
 import { ipCommand } from '../render.ts';
