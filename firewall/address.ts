@@ -40,6 +40,12 @@ export function parseExceptions(except: readonly string[]): Record<IpFamily, str
       );
     }
     const [address, length] = ipaddr.parseCIDR(text);
+    if (length === 0) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `cannot except ${text} from masquerade: that is every destination; turn masquerade off instead`,
+      );
+    }
     if (address.kind() === 'ipv6') {
       prefixes[6].add(`${ipaddr.IPv6.networkAddressFromCIDR(text).toRFC5952String()}/${length}`);
     } else {
@@ -47,4 +53,15 @@ export function parseExceptions(except: readonly string[]): Record<IpFamily, str
     }
   }
   return { 4: [...prefixes[4]].sort(), 6: [...prefixes[6]].sort() };
+}
+
+/** Families that a membership has addresses of. */
+export function familiesOf(sources: readonly Source[]): IpFamily[] {
+  return ([4, 6] as const).filter((family) => sources.some((source) => source.family === family));
+}
+
+/** Four or sixteen bytes of a key, in the spelling of parseSources. */
+export function formatAddress(bytes: Uint8Array): string {
+  const parsed = ipaddr.fromByteArray([...bytes]);
+  return parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();
 }

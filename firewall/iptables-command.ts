@@ -1,5 +1,5 @@
 /**
- * iptables, ip6tables and ipset as programs: a wrapper around execa, which is loaded with the first program that is run
+ * iptables and ip6tables as programs: a wrapper around execa, which is loaded with the first program that is run
  * (12 ms of start-up that a steady ADD does not pay). Failures come back as CniErrors that name the program, the table and what to do.
  */
 import { CniError, ErrorCode } from '../cni/errors.ts';
@@ -32,8 +32,6 @@ export interface IptablesCommand {
   restore(family: IpFamily, table: string, lines: readonly string[]): Promise<void>;
   /** Version and variant of the installed iptables. */
   version(family: IpFamily): Promise<{ version: string; variant: IptablesVariant }>;
-  /** Runs `ipset restore -exist` on these lines. */
-  ipset(lines: readonly string[]): Promise<void>;
 }
 
 /** Makes the wrapper; starts nothing. */
@@ -67,9 +65,6 @@ export function iptablesCommand(options: IptablesCommandOptions): IptablesComman
       // Before 1.8 there was only the legacy variant, and it did not say so.
       return { version, variant: variant === 'nf_tables' ? 'nft' : 'legacy' };
     },
-    async ipset(lines) {
-      await run('ipset', ['restore', '-exist'], `${lines.join('\n')}\n`);
-    },
   };
 }
 
@@ -92,7 +87,7 @@ function commandError(program: string, wait: string, failure: Failure): CniError
   if (failure.code === 'ENOENT' || (failure.exitCode === 127 && /No such file/.test(words))) {
     return new CniError(
       ErrorCode.program,
-      `${program} is not installed (or not on PATH): install ${program === 'ipset' ? 'ipset' : 'iptables'}, or set the nftables backend`,
+      `${program} is not installed (or not on PATH): install iptables, or set the nftables backend`,
       words || undefined,
     );
   }

@@ -6,8 +6,8 @@ import { type IpFamily, parseExceptions, parseSources } from './address.ts';
 import type { Membership } from './firewall.ts';
 import { iptablesNames, networkLabel, ownerMark } from './ownership.ts';
 
-/** Members a set may get; memory is only taken as it fills. The kernel's default of 65536 is one /16. */
-const MAX_MEMBERS = 1_048_576;
+/** Elements a set may get; memory is only taken as it fills. The kernel's default of 65536 is one /16. */
+export const MAX_ELEMENTS = 1_048_576;
 const INET: Readonly<Record<IpFamily, string>> = { 4: 'inet', 6: 'inet6' };
 const HOST_BITS: Readonly<Record<IpFamily, string>> = { 4: '32', 6: '128' };
 
@@ -15,12 +15,12 @@ function comment(text: string): string {
   return `-m comment --comment "${text}"`;
 }
 
-/** The two sets of a network and family, as `ipset restore` reads them; safe to repeat with `-exist`. */
-export function setCommands(network: string, family: IpFamily, except: readonly string[]): string[] {
+/** The two sets of a network and family, as a person would make them. */
+function setCommands(network: string, family: IpFamily, except: readonly string[]): string[] {
   const names = iptablesNames(network);
   return [
-    `create ${names.sources[family]} hash:ip family ${INET[family]} maxelem ${MAX_MEMBERS} comment`,
-    `create ${names.except[family]} hash:net family ${INET[family]} maxelem ${MAX_MEMBERS}`,
+    `create ${names.sources[family]} hash:ip family ${INET[family]} maxelem ${MAX_ELEMENTS} comment`,
+    `create ${names.except[family]} hash:net family ${INET[family]} maxelem ${MAX_ELEMENTS}`,
     ...parseExceptions(except)[family].map((prefix) => `add ${names.except[family]} ${prefix}`),
   ];
 }
@@ -68,6 +68,11 @@ export function readChainMember(
   const [, of, address, owner] =
     /^-A (\S+) -s ([0-9a-f.:]+)\/\d+ -m comment --comment "([^"]*)" -j MASQUERADE/.exec(line) ?? [];
   return of === chain && address !== undefined && owner !== undefined ? { address, owner } : undefined;
+}
+
+/** The line of iptables-restore that deletes a rule which iptables-save printed. */
+export function deletion(line: string): string {
+  return line.replace(/^-A/, '-D');
 }
 
 /** The lines that a person would type for one membership on a host that has ipset and nothing of ours yet. */

@@ -42,7 +42,10 @@ export function onHost(
     : ['nsenter', [`--net=${host.path}`, '--', file, ...args]];
 }
 
-/** Holds weft's firewall lock of this host while `work` runs: base rules are read, completed and written by one process at a time. */
+/**
+ * Holds weft's firewall lock of this host while `work` runs: base rules (everything that is no element of a set or map) are read,
+ * completed, written and removed by one process at a time.
+ */
 export async function withFirewallLock<T>(ambient: Ambient, work: () => Promise<T>): Promise<T> {
   const release = await ambient.lock(`${ambient.paths.runDir}/firewall.lock`);
   try {

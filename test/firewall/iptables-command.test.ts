@@ -64,12 +64,6 @@ t.test('the variant and the namespace are part of the command line', async (t) =
   t.equal(calls[0]?.line, 'nsenter --net=/run/netns/x -- ip6tables-legacy-save -t nat');
 });
 
-t.test('sets are made by one ipset restore', async (t) => {
-  const { calls, execute } = fake({ exitCode: 0 });
-  await iptablesCommand({ env: {}, execute }).ipset(['create a hash:ip', 'add a 10.0.0.1']);
-  t.match(calls, [{ line: 'ipset restore -exist', input: 'create a hash:ip\nadd a 10.0.0.1\n' }]);
-});
-
 t.test('the variant is read from the version', async (t) => {
   const version = (stdout: string) =>
     iptablesCommand({ env: {}, execute: fake({ exitCode: 0, stdout }).execute }).version(4);
