@@ -6,7 +6,7 @@
  * Usage: tsx scripts/build.ts [--out dist/bin]
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, linkSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
@@ -14,7 +14,9 @@ import { PLUGIN_NAMES } from '../plugins/registry.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: 'dist/bin' } } });
 const root = path.resolve(import.meta.dirname, '..');
-const out = path.resolve(root, values.out);
+const target = path.resolve(root, values.out);
+/** Everything is made beside the target and put in its place at the end, so that nobody calls a half-built plugin. */
+const out = `${target}.new`;
 
 async function bundle(): Promise<void> {
   await build({
@@ -29,6 +31,8 @@ async function bundle(): Promise<void> {
     keepNames: false,
     charset: 'ascii',
     legalComments: 'none',
+    // Lazy imports of Node's own modules become require(): a script has no loader for import().
+    supported: { 'dynamic-import': false },
     // A function for bin/load.cjs to call: the module scope of CommonJS, without a module.
     banner: {
       js: '(function(require,__filename,__dirname){const module={exports:{}},exports=module.exports,__weftUrl=require("url").pathToFileURL(__filename).href;',
@@ -103,7 +107,9 @@ mkdirSync(out, { recursive: true });
 await bundle();
 placeFiles();
 warmUp();
-const size = (file: string) => `${Math.round(statSync(path.join(out, file)).size / 1024)} KiB`;
+rmSync(target, { recursive: true, force: true });
+renameSync(out, target);
+const size = (file: string) => `${Math.round(statSync(path.join(target, file)).size / 1024)} KiB`;
 process.stdout.write(
-  `${path.relative(root, out)}: weft and ${PLUGIN_NAMES.join(', ')}; bundle ${size('weft-core.js')}, code cache ${size('weft-core.cache')}\n`,
+  `${path.relative(root, target)}: weft and ${PLUGIN_NAMES.join(', ')}; bundle ${size('weft-core.js')}, code cache ${size('weft-core.cache')}\n`,
 );
