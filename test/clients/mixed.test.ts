@@ -103,11 +103,18 @@ for (const type of ['bridge', 'ptp'] as const) {
         if (family === 'dual stack') t.ok(await ping(container.netns, OUTSIDE.v6), 'over IPv6, too');
 
         await execute(host, way.last, 'CHECK', { ...config, prevResult }, container);
-        await execute(host, way.last, 'DEL', { ...config, prevResult }, container);
+        const del = () => execute(host, way.last, 'DEL', { ...config, prevResult }, container);
+        // The reference's DEL takes lease and link away, then stumbles over the missing of a chain that only it would have
+        // made (it does not know iptables-nft's words for that). Runtimes call DEL again after an error, which succeeds.
+        const chain = referenceChain(config.name, container.id);
+        await del().catch((error) => {
+          if (way.last === OURS) throw error;
+          t.match(error.message, `Chain '${chain}' does not exist`);
+          return del();
+        });
         await nothingOfTheContainerIsLeft(t, host, container);
 
-        const nat = () =>
-          firewallLines(host.netns, container.id, referenceChain(config.name, container.id), ...addresses);
+        const nat = () => firewallLines(host.netns, container.id, chain, ...addresses);
         if (way.last === OURS) {
           t.strictSame(await nat(), []);
         } else if (OURS !== REFERENCE) {

@@ -43,7 +43,8 @@ export async function fillBin(host: Host, options: { record?: boolean } = {}): P
   const done = new Set<string>();
   for (const folder of [ours, REFERENCE]) {
     for (const name of await readdir(folder)) {
-      if (done.has(name)) continue;
+      // Executables have no dot in their names; what they load is found beside the file that a link leads to.
+      if (done.has(name) || name.includes('.')) continue;
       done.add(name);
       const target = join(host.dirs.bin, name);
       if (options.record) await writeFile(target, recorder(host, name, join(folder, name)), { mode: 0o755 });
