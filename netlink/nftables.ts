@@ -24,7 +24,7 @@ import {
   setMessage,
   tableMessage,
 } from './nftables-attributes.ts';
-import { commentData, commentOf } from './nftables-keys.ts';
+import { commentData, commentOf, prefixRange } from './nftables-keys.ts';
 
 const SUBSYSTEM = 10;
 const NFNL_MSG_BATCH_BEGIN = 0x10;
@@ -173,6 +173,12 @@ function elementMessages(
     );
   }
   return parts;
+}
+
+/** A prefix as the elements of a plain interval set: where it begins, and where what is not in it begins again. */
+export function prefixElements(cidr: string, rest: Omit<Element, 'key' | 'keyEnd'> = {}): Element[] {
+  const { start, end } = prefixRange(cidr);
+  return [{ ...rest, key: start }, ...(end === undefined ? [] : [{ key: end, intervalEnd: true }])];
 }
 
 function setWords({ family, table, set }: SetRef): string {

@@ -85,7 +85,7 @@ export interface NewRoute {
   scope?: number | undefined;
   /** RTPROT_*; absent: RTPROT_BOOT, as `ip route` and other plugins have it. */
   protocol?: number | undefined;
-  /** RTN_*; absent: unicast. 6 unreachable, 7 blackhole... as in rtnetlink.h. */
+  /** RTN_*; absent: unicast. 6 blackhole, 7 unreachable, ... as in rtnetlink.h. */
   type?: number | undefined;
   /** Bytes. */
   mtu?: number | undefined;
@@ -224,7 +224,8 @@ export function deleteRoute(wanted: NewRoute): Op<void> {
 /** Which route the kernel would take to an address; ENETUNREACH when none. */
 export function lookupRoute(address: string): Op<Route> {
   const { bytes, length, family } = parsePrefix(address);
-  const header = { family, dstLength: length, flags: RTM_F_LOOKUP_TABLE };
+  // IPv6 always tells the table, and refuses to be asked (net/ipv6/route.c).
+  const header = { family, dstLength: length, flags: family === AF_INET ? RTM_F_LOOKUP_TABLE : 0 };
   return operation(
     'route',
     routeMessage,

@@ -63,9 +63,8 @@ void tell(Monitor* monitor, const uint8_t* data, size_t size, int error) {
   }
 }
 
-void readable(uv_poll_t* poll, int status, int) {
-  auto* monitor = static_cast<Monitor*>(poll->data);
-  if (status < 0) return tell(monitor, nullptr, 0, -status);
+// Takes what is there; false when the socket is of no more use.
+bool drain(Monitor* monitor) {
   for (int count = 0; count < kPerTurn && !monitor->closing; count++) {
     ssize_t size = recv(monitor->fd.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
     if (size > static_cast<ssize_t>(monitor->buffer.size())) monitor->buffer.resize(static_cast<size_t>(size));
@@ -75,14 +74,23 @@ void readable(uv_poll_t* poll, int status, int) {
       size = recvfrom(monitor->fd.get(), monitor->buffer.data(), monitor->buffer.size(), MSG_DONTWAIT,
                       reinterpret_cast<sockaddr*>(&from), &length);
     }
-    if (size < 0) {
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN) tell(monitor, nullptr, 0, errno);
-      if (errno != ENOBUFS) return;
+    if (size >= 0) {
+      if (from.nl_pid == 0) tell(monitor, monitor->buffer.data(), static_cast<size_t>(size), 0);
       continue;
     }
-    if (from.nl_pid == 0) tell(monitor, monitor->buffer.data(), static_cast<size_t>(size), 0);
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return true;
+    const int error = errno;
+    tell(monitor, nullptr, 0, error);
+    if (error != ENOBUFS) return false;
   }
+  return true;
+}
+
+void readable(uv_poll_t* poll, int status, int) {
+  auto* monitor = static_cast<Monitor*>(poll->data);
+  // libuv stops watching a socket that has an error, and an overrun is one.
+  if (drain(monitor) && status < 0 && !monitor->closing) uv_poll_start(poll, UV_READABLE, readable);
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ t.test('a bridge is made as wanted, and read as ip reads it', async (t) => {
       ageingTime: 20000,
     }),
   );
-  const [seen] = json('ip', '-j', '-d', 'link', 'show', 'br0') as [Record<string, never>];
+  const [seen] = json('ip', '-j', '-d', 'link', 'show', 'br0') as unknown as [{ flags: string[] }];
   t.match(seen, {
     ifindex: made.index,
     ifname: 'br0',
@@ -25,7 +25,7 @@ t.test('a bridge is made as wanted, and read as ip reads it', async (t) => {
     ifalias: 'weft',
     linkinfo: { info_kind: 'bridge', info_data: { ageing_time: 20000 } },
   });
-  t.ok((seen as { flags: string[] }).flags.includes('UP'));
+  t.ok(seen.flags.includes('UP'));
   t.match(made, {
     name: 'br0',
     mac: '02:00:00:00:00:01',
@@ -133,13 +133,9 @@ t.test('a link is changed by name or index, and deleted', async (t) => {
 
 t.test('a refusal names the request, the kernel has its say, and the attribute at fault', async (t) => {
   const { ns } = await namespaceFor(t);
-  await ns.send(link.createBridge({ name: 'br0' }));
-  const short = link.createVxlan({ name: 'vx0', vxlan: { vni: 1, ttl: 1, underlay: 4242 } });
-  const error = await refused(ns, short);
-  t.match(error.message, /^cannot create vxlan vx0: ENODEV \(.*IFLA_VXLAN_LINK/);
-  t.match(error, { errno: 'ENODEV', index: 0, attribute: 'IFLA_LINKINFO.IFLA_INFO_DATA.IFLA_VXLAN_LINK' });
-  const second = await refused(ns, link.setLink('br0', { mtu: 3 })).catch(() => undefined);
-  t.ok(second === undefined || second.what === 'change link br0');
+  const error = await refused(ns, link.createVxlan({ name: 'vx0', vxlan: { vni: 2 ** 24 } }));
+  t.match(error, { errno: 'ERANGE', index: 0, attribute: 'IFLA_LINKINFO.IFLA_INFO_DATA.IFLA_VXLAN_ID' });
+  t.match(error.message, /^cannot create vxlan vx0: ERANGE \(.+, attribute IFLA_LINKINFO.*IFLA_VXLAN_ID\)$/);
 });
 
 t.test('values that cannot be written are refused before anything is sent', async (t) => {
