@@ -44,7 +44,8 @@ function noVlans(name: string, error?: NetlinkError): CniError {
   );
 }
 
-async function create(step: BridgeStep, run: Run): Promise<Link> {
+/** Undefined when somebody else was faster. */
+async function create(step: BridgeStep, run: Run): Promise<Link | undefined> {
   const { name, mac, promisc, vlanFiltering } = step;
   const { host } = run.surroundings;
   const mtu = step.mtu ?? (await inheritedMtu(run));
@@ -62,12 +63,7 @@ async function create(step: BridgeStep, run: Run): Promise<Link> {
       explain: (error) => (vlanFiltering && error.errno === 'EOPNOTSUPP' ? noVlans(name, error) : undefined),
     },
   );
-  if (!made.ok) {
-    // Another ADD was faster. It may be undone in turn before we look.
-    const other = await look(name, run);
-    if (!other) throw new Vanished(made.error);
-    return other;
-  }
+  if (!made.ok) return undefined;
   if (mtu !== KERNEL_MTU) {
     // Set apart from the creation: only then the kernel takes it as meant, and does not follow the ports' MTU.
     run.push('host', setLink(name, { mtu }));
@@ -108,9 +104,13 @@ function noVlansOn(name: string, { bridge }: Link): CniError {
 
 export const bridge: StepKind<BridgeStep> = {
   async apply(step, run) {
-    const found = await look(step.name, run);
-    const link = found ?? (await create(step, run));
-    if (found) adjust(step, found, run);
+    const before = await look(step.name, run);
+    const made = before ? undefined : await create(step, run);
+    const link = made ?? before ?? (await look(step.name, run));
+    // Another ADD made it, and was undone before we could look.
+    if (!link)
+      throw new Vanished(new CniError(ErrorCode.tryAgain, `bridge ${step.name} comes and goes: try again`));
+    if (!made) adjust(step, link, run);
     run.learn('host', step.name, { index: link.index, mac: link.mac, mtu: link.mtu });
   },
 

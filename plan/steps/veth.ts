@@ -13,7 +13,6 @@ import {
 } from '../../netlink/link.ts';
 import { tolerating } from '../../netlink/message.ts';
 import type { Difference } from '../difference.ts';
-import { explainError } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
 import { lookForLink } from '../look.ts';
 import { inheritedMtu } from '../mtu.ts';
@@ -42,9 +41,17 @@ function explain(step: VethStep, error: NetlinkError): Error | undefined {
       { cause: error },
     );
   }
-  // do_set_master answers EINVAL when the master's index is no link (any more).
-  const masterMayBeGone = host.master !== undefined && ['EINVAL', 'ENODEV', 'ENOENT'].includes(error.errno);
-  return masterMayBeGone ? new Vanished(explainError(error)) : undefined;
+  // do_set_master answers EINVAL, without a word, when the master's index is no link (any more).
+  const silent = error.kernelMessage === undefined && ['EINVAL', 'ENODEV'].includes(error.errno);
+  if (host.master === undefined || !silent) return undefined;
+  return new Vanished(
+    new CniError(
+      ErrorCode.tryAgain,
+      `bridge ${host.master} was removed by somebody else while ${host.name} was to become its port: try again`,
+      error.message,
+      { cause: error },
+    ),
+  );
 }
 
 /**
