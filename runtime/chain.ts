@@ -5,7 +5,7 @@
 import type { Ambient } from '../cni/ambient.ts';
 import { readEnvironment } from '../cni/environment.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
-import { parseAnswer } from '../cni/invoke.ts';
+import { findPlugin, parseAnswer } from '../cni/invoke.ts';
 import type { AttachmentId } from '../cni/types.ts';
 import { isAtLeast } from '../cni/versions.ts';
 import { type CachedAttachment, listCached, readCached, removeCached, writeCached } from './cache.ts';
@@ -68,24 +68,47 @@ export async function checkNetwork(caller: Caller, list: NetworkList, sandbox: S
   });
 }
 
+/** Throws CniError(program) when a plugin of the list is not installed: better known before the first one has done its part. */
+export function assertInstalled(caller: Caller, list: NetworkList): void {
+  for (const { type } of list.plugins) findPlugin(type, caller.path);
+}
+
 /**
  * Runs DEL through the list, last plugin first, and forgets the result. Repeatable. Stops at an error: a plugin before
  * must not release an address while a rule of a plugin after still points to it; the kept result lets the caller try again.
+ * @param onError after an ADD that failed there is nothing to try again with: `go on` asks every plugin, then throws
  */
-export async function delNetwork(caller: Caller, list: NetworkList, sandbox: Sandbox): Promise<void> {
+export async function delNetwork(
+  caller: Caller,
+  list: NetworkList,
+  sandbox: Sandbox,
+  onError: 'stop' | 'go on' = 'stop',
+): Promise<void> {
   assertId(sandbox);
-  await withContainer(caller.ambient, sandbox.containerId, () => delUnlocked(caller, list, sandbox));
+  await withContainer(caller.ambient, sandbox.containerId, () => delUnlocked(caller, list, sandbox, onError));
 }
 
-async function delUnlocked(caller: Caller, list: NetworkList, sandbox: Sandbox): Promise<void> {
+async function delUnlocked(
+  caller: Caller,
+  list: NetworkList,
+  sandbox: Sandbox,
+  onError: 'stop' | 'go on',
+): Promise<void> {
   const { cacheDir } = caller.ambient.paths;
   const cached = readForDel(caller.ambient, list.name, sandbox);
   const asAdded = await listAsAdded(list, cached);
   const prevResult = resultForDel(caller.ambient, asAdded, cached);
   const filled = fillIn(sandbox, cached);
+  const errors: CniError[] = [];
   for (const plugin of asAdded.plugins.toReversed()) {
-    await runPlugin(caller, asAdded, plugin, { command: 'DEL', sandbox: filled, prevResult });
+    try {
+      await runPlugin(caller, asAdded, plugin, { command: 'DEL', sandbox: filled, prevResult });
+    } catch (error) {
+      if (onError === 'stop' || !(error instanceof CniError)) throw error;
+      errors.push(error);
+    }
   }
+  if (errors.length > 0) throw together(errors);
   removeCached(cacheDir, list.name, sandbox);
 }
 
@@ -115,7 +138,7 @@ export async function gcNetwork(
     const gone: AttachmentId[] = [];
     for (const { containerId, ifname, netns } of stale(caller, list.name, valid)) {
       const sandbox = { containerId, ifname, netns: netns ?? '', args: [], capabilityArgs: {} };
-      if (await attempt(() => delUnlocked(caller, list, sandbox))) gone.push({ containerId, ifname });
+      if (await attempt(() => delUnlocked(caller, list, sandbox, 'stop'))) gone.push({ containerId, ifname });
     }
     if (isAtLeast(version, '1.1.0')) {
       const attachments = valid.map(({ containerId, ifname }) => ({ containerID: containerId, ifname }));

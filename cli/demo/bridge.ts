@@ -7,7 +7,7 @@ import { parseResult } from '../../cni/versions.ts';
 import { loadNetworkFile } from '../../runtime/conf-dir.ts';
 import { type NetworkList, parseNetworkList } from '../../runtime/conflist.ts';
 import { knownVersion } from '../../runtime/version.ts';
-import type { WeftContext } from '../context.ts';
+import { UsageError, type WeftContext } from '../context.ts';
 import { describeResult } from '../net/result.ts';
 import { describePlan } from '../plan/command.ts';
 import { dryRun } from '../plan/dry-run.ts';
@@ -31,6 +31,8 @@ interface Demo {
   list: NetworkList;
   weft: string;
   backend: DemoFlags['backend'];
+  /** Every line that was planned so far. */
+  planned: Set<string>;
 }
 
 export async function demoBridge(
@@ -45,9 +47,13 @@ export async function demoBridge(
   }
   const list = await demoNetwork(this.home, file, flags.backend);
   const progress = new Progress(this.terminal);
-  const lab = await Lab.open(this.ambient, this.home);
-  const demo: Demo = { lab, progress, list, weft, backend: flags.backend };
+  // From before the first namespace: an interruption meanwhile is seen when the lab stands.
   const interruption = interrupted(this);
+  const lab = await Lab.open(this.ambient, this.home).catch((error) => {
+    interruption.forget();
+    throw error;
+  });
+  const demo: Demo = { lab, progress, list, weft, backend: flags.backend, planned: new Set() };
   let done = false;
   try {
     await Promise.race([show(demo, flags), interruption.promise]);
@@ -72,7 +78,11 @@ async function demoNetwork(
   file: string | undefined,
   backend: DemoFlags['backend'],
 ): Promise<NetworkList> {
-  const list = await loadNetworkFile(file ?? resolve(home, '../../examples/bridge.conflist'));
+  const example = resolve(home, '../../examples/bridge.conflist');
+  if (file === undefined && !existsSync(example)) {
+    throw new UsageError(`the example ${example} is not here: give a CONFLIST to show`);
+  }
+  const list = await loadNetworkFile(file ?? example);
   knownVersion(list);
   if (backend === undefined) return list;
   const value = JSON.parse(list.json) as { plugins: Record<string, unknown>[] };
@@ -90,7 +100,7 @@ async function show(demo: Demo, { keep }: DemoFlags): Promise<void> {
   ]);
   writeFileSync(join(lab.folders.conf, `10-${list.name}.conflist`), list.json);
   progress.title(`The network ${list.name} (${list.file ?? ''})`);
-  progress.quote(JSON.stringify(JSON.parse(list.json), null, 2).split('\n'));
+  progress.quote(readable(list.json));
 
   const before = (await linksOf(lab, 'host')).others;
   const red = await attach(demo, 'red', []);
@@ -102,16 +112,32 @@ async function show(demo: Demo, { keep }: DemoFlags): Promise<void> {
   await expectNothingLeft(lab, progress, before, [...addressesOf(red), ...addressesOf(blue)]);
 }
 
+/** JSON as it was laid out, unless it was not. */
+function readable(json: string): string[] {
+  const text = json.trim();
+  return (text.includes('\n') ? text : JSON.stringify(JSON.parse(text), null, 2)).split('\n');
+}
+
 async function attach(demo: Demo, name: Container, taken: readonly string[]): Promise<Result> {
   const { lab, progress, list, backend } = demo;
   const netns = lab.netns(name);
-  progress.title(`Plan for container ${name}`);
+  progress.title(`Plan for container ${name} (whose namespace is ${netns})`);
+  // A name where the path would make the lines hard to read.
   const planned = await dryRun(
     list,
-    { containerId: name, ifname: 'eth0', netns, args: [], capabilityArgs: {} },
+    { containerId: name, ifname: 'eth0', netns: name, args: [], capabilityArgs: {} },
     { taken, hostId: 'weft-demo', ...(backend && { backend }) },
   );
-  progress.quote(describePlan(planned, list.plugins.length).slice(1));
+  const script = describePlan(planned, list.plugins.length).slice(1);
+  const isNew = (line: string): boolean => line === '' || line.startsWith('#') || !demo.planned.has(line);
+  const known = script.filter((line) => !isNew(line)).length;
+  progress.quote([
+    ...(known > 0
+      ? [`# ${known} lines left out that are as before: bridge, gateways, forwarding, constant NAT rules`]
+      : []),
+    ...script.filter(isNew),
+  ]);
+  for (const line of script) demo.planned.add(line);
 
   progress.title(`ADD ${name}`);
   const stdout = await lab.must('host', demo.weft, 'net', 'add', list.name, netns, '--id', name, '--json');

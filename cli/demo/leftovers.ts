@@ -56,7 +56,8 @@ export async function natState(lab: Lab): Promise<string[]> {
 async function output(lab: Lab, file: string, args: readonly string[]): Promise<string[]> {
   // A program that is not installed has no state: nsenter says so with its status.
   const { status, stdout } = await lab.run('host', file, args);
-  return status === 0 ? stdout.split('\n').filter((line) => line !== '') : [];
+  const lines = stdout.split('\n').filter((line) => line !== '');
+  return status === 0 && lines.length > 0 ? [`# ${[file, ...args].join(' ')}`, ...lines] : [];
 }
 
 function tell(progress: Progress, what: string, left: readonly string[], detail = ''): void {

@@ -47,6 +47,10 @@ export async function seenAs(lab: Lab, progress: Progress, from: Place, family: 
   const { stdout, stderr } = await lab.run(from, 'bash', ['--norc', '-c', ASK_PEER, target, String(PORT)]);
   const seen = stdout.trim();
   const wanted = UPLINK.host[family];
-  const detail = seen === '' ? stderr.trim() || 'no answer' : `the host has ${wanted}`;
-  progress.check(seen === wanted, `outside sees ${from} as ${seen || 'nobody'}`, detail);
+  const words = seen === '' ? stderr.trim() || 'no answer' : `wanted the host's ${wanted}`;
+  progress.check(
+    seen === wanted,
+    `TCP ${from} → outside, which sees ${seen || 'nobody'}`,
+    seen === wanted ? "the host's address" : words,
+  );
 }

@@ -1,7 +1,7 @@
 /** `weft net add`, `check` and `del`. */
 import { CniError } from '../../cni/errors.ts';
 import { readCached } from '../../runtime/cache.ts';
-import { addNetwork, checkNetwork, delNetwork } from '../../runtime/chain.ts';
+import { addNetwork, assertInstalled, checkNetwork, delNetwork } from '../../runtime/chain.ts';
 import { findNetwork, isFileName } from '../../runtime/conf-dir.ts';
 import { type NetworkList, parseNetworkList } from '../../runtime/conflist.ts';
 import type { Caller, Sandbox } from '../../runtime/execution.ts';
@@ -23,7 +23,9 @@ export async function add(
   await reporting(this, flags.json, async () => {
     const list = await findNetwork(network, this.ambient.paths.confDir);
     const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
-    const result = await addOrUndo(callerFrom(this, flags), list, sandbox);
+    const caller = callerFrom(this, flags);
+    assertInstalled(caller, list);
+    const result = await addOrUndo(caller, list, sandbox);
     if (flags.json) {
       this.terminal.out(`${JSON.stringify(result, null, 2)}\n`);
       return;
@@ -84,7 +86,7 @@ async function addOrUndo(
     // An attachment that was there before is not ours to undo: this ADD failed because of it.
     if (readCached(caller.ambient.paths.cacheDir, list.name, sandbox) !== undefined) throw error;
     try {
-      await delNetwork(caller, list, sandbox);
+      await delNetwork(caller, list, sandbox, 'go on');
     } catch (undo) {
       const { code, message, details } = error;
       throw new CniError(code, `${message}; then ${(undo as Error).message}`, details, { cause: error });

@@ -151,6 +151,22 @@ t.test('an ADD that fails is followed by DEL, and tells why', async (t) => {
   t.notOk(existsSync(cachePath(g.cache, 'bad', { containerId: 'web', ifname: 'eth0' })));
 });
 
+t.test('after a failed ADD every plugin gets its DEL', async (t) => {
+  const g = ground(t);
+  g.plugin('bad', `echo '{"code":7,"msg":"never"}'; exit 1`);
+  const { err } = await weft(g.ambient, 'net', 'add', 'bad', NETNS, '--id', 'web');
+  t.equal(err, 'weft: ADD by bad: never; then DEL by bad: never\n');
+  t.same(commands(g), ['ADD good', 'ADD bad', 'DEL bad', 'DEL good']);
+});
+
+t.test('a plugin that is not installed is known before anything is done', async (t) => {
+  const g = ground(t);
+  rmSync(join(g.bin, 'bad'));
+  const { status, err } = await weft(g.ambient, 'net', 'add', 'bad', NETNS);
+  t.match({ status, err }, { status: 1, err: /^weft: plugin bad cannot be executed: it is in none of/ });
+  t.same(commands(g), []);
+});
+
 t.test('a second ADD that fails does not take the first away', async (t) => {
   const g = ground(t);
   await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');

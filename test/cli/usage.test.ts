@@ -49,14 +49,16 @@ t.test('a wrong command line is told, with status 2', async (t) => {
 t.test('an operation that fails is told, with status 1', async (t) => {
   const ground = makeGround(t);
   ground.write('a.conflist', { name: 'a', cniVersion: '1.0.0', plugins: [{ type: 'missing' }] });
+  ground.plugin('here');
+  ground.write('h.conflist', { name: 'h', cniVersion: '1.0.0', plugins: [{ type: 'here' }] });
   const table: [string[], RegExp][] = [
-    [['net', 'add', 'b', '/proc/self/ns/net'], /weft: no network is called "b" in .*: there are a/],
+    [['net', 'add', 'b', '/proc/self/ns/net'], /weft: no network is called "b" in .*: there are a, h/],
     [['net', 'add', './none.conflist', 'x'], /there is no such file/],
     [['net', 'add', 'a', 'no-such-name'], /no network namespace is called "no-such-name"/],
     [['net', 'add', 'a', '/proc/self/status'], /is no network namespace but an ordinary file/],
-    [['net', 'add', 'a', '/proc/self/ns/net'], /ADD by missing: plugin missing cannot be executed/],
-    [['net', 'add', 'a', '/proc/self/ns/net', '--id', '../x'], /CNI_CONTAINERID is "\.\.\/x"/],
-    [['net', 'add', 'a', '/proc/self/ns/net', '--ifname', 'a/b'], /CNI_IFNAME is "a\/b"/],
+    [['net', 'add', 'a', '/proc/self/ns/net'], /plugin missing cannot be executed/],
+    [['net', 'add', 'h', '/proc/self/ns/net', '--id', '../x'], /CNI_CONTAINERID is "\.\.\/x"/],
+    [['net', 'add', 'h', '/proc/self/ns/net', '--ifname', 'a/b'], /CNI_IFNAME is "a\/b"/],
     [['net', 'check', 'a', '/proc/self/ns/net'], /is not attached to network a/],
     [['net', 'del', 'a', '--id', 'x'], /DEL by missing/],
     [['net', 'version', 'a'], /VERSION by missing/],
