@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { unlink } from './lease-files.ts';
 import type { Holder } from './leases.ts';
 
 /**
@@ -11,8 +12,8 @@ import type { Holder } from './leases.ts';
  * Nothing reaches the disk before `save`, and `save` writes the stamp last: a crash leaves an index that is not trusted.
  */
 export class LeaseIndex {
-  /** About ten entries each at 10,000 leases: small to read, and few enough that tmpfs does not notice them. */
-  static readonly BUCKETS = 1024;
+  /** Forty entries each at 10,000 leases, less than a page: small to read, and few enough to be written again quickly. */
+  static readonly BUCKETS = 256;
 
   readonly #dir: string;
   readonly #buckets = new Map<number, Entry[]>();
@@ -68,6 +69,7 @@ export class LeaseIndex {
 
   /** Brings what changed to the disk. `stamp` is asked for after that, when the buckets are right. */
   save(stamp: () => string): void {
+    if (this.#damaged) this.#dirty.clear();
     if (this.#complete || this.#damaged) this.#clear();
     if (this.#damaged) return;
     for (const number of this.#dirty) {
@@ -79,9 +81,13 @@ export class LeaseIndex {
 
   /** The stamp goes first: what is left by a crash in the middle must not look right. */
   #clear(): void {
-    fs.rmSync(path.join(this.#dir, 'stamp'), { force: true });
-    fs.rmSync(this.#dir, { recursive: true, force: true });
     fs.mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    unlink(path.join(this.#dir, 'stamp'));
+    const kept = new Set([...this.#dirty].map((number) => this.#file(number)));
+    for (const name of fs.readdirSync(this.#dir)) {
+      const file = path.join(this.#dir, name);
+      if (!kept.has(file)) unlink(file);
+    }
     this.#complete = false;
   }
 

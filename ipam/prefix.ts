@@ -108,6 +108,8 @@ export function isLinkLocal6({ family, value }: Address): boolean {
 
 /** Whether a text is an address exactly as formatAddress writes it: the name of a lease file. */
 export function isCanonical(text: string): boolean {
+  // Four decimal numbers have no second spelling. Most names are of this kind, and a store has many.
+  if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text);
   const address = parseAddress(text);
   return address !== undefined && formatAddress(address) === text;
 }

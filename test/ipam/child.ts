@@ -22,6 +22,7 @@ const killAt = Number(values['kill-at'] ?? Number.POSITIVE_INFINITY);
 const world = worldAt(folder);
 const config = conf({ ranges: [[{ subnet: '10.0.0.0/16' }], [{ subnet: 'fd00:1::/64' }]] });
 const calls: string[] = [];
+let dying = false;
 
 // biome-ignore lint/suspicious/noExplicitAny: every function of node:fs is wrapped alike
 type AnyFunction = (...args: any[]) => unknown;
@@ -30,7 +31,9 @@ for (const name of Object.keys(functions)) {
   const original = functions[name];
   if (typeof original !== 'function' || !name.endsWith('Sync')) continue;
   functions[name] = (...args) => {
-    if (typeof args[0] === 'string' && args[0].startsWith(folder) && calls.push(name) > killAt) {
+    const counts = !dying && typeof args[0] === 'string' && args[0].startsWith(folder);
+    if (counts && calls.push(name) > killAt) {
+      dying = true;
       if (values.torn && name === 'writeFileSync') {
         const text = String(args[1]);
         original(args[0], text.slice(0, text.length / 2), args[2]);

@@ -59,6 +59,13 @@ const scenarios: [what: string, before: (w: World) => Promise<void>, command: st
     },
     'gc bystander,victim',
   ],
+  [
+    'GC that finds nothing',
+    async (w) => {
+      for (const who of ['bystander', 'victim']) await add(w, who);
+    },
+    'gc bystander,victim',
+  ],
 ];
 
 type Asserts = Pick<typeof t, 'match' | 'notOk' | 'equal' | 'same'>;
