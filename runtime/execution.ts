@@ -54,7 +54,7 @@ export async function runPlugin(
 ): Promise<string> {
   const { command } = given;
   const { ambient, path } = caller;
-  const env = { ...withoutCni(ambient.env), ...environment(path, given.sandbox) };
+  const env = { ...withoutParameters(ambient.env), ...environment(path, given.sandbox) };
   const input = JSON.stringify(executionConf(list, plugin, given));
   try {
     return await invokePlugin({ type: plugin.type, path, command, env, input, ambient });
@@ -78,9 +78,19 @@ function environment(path: readonly string[], sandbox: Sandbox | undefined): Rec
   };
 }
 
+/** SPEC 1.1, section 2, "Parameters". Other variables (CNI_NETNS_OVERRIDE) are the user's, and pass. */
+const PARAMETERS: readonly string[] = [
+  'CNI_COMMAND',
+  'CNI_CONTAINERID',
+  'CNI_NETNS',
+  'CNI_IFNAME',
+  'CNI_ARGS',
+  'CNI_PATH',
+];
+
 /** What this process was called with is not meant for its plugins. */
-function withoutCni(env: Ambient['env']): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('CNI_')));
+function withoutParameters(env: Ambient['env']): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !PARAMETERS.includes(name)));
 }
 
 /** SPEC 1.1, section 3, "Deriving execution configuration from plugin configuration". */
