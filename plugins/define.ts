@@ -7,6 +7,7 @@ import { describeDifference } from '../plan/difference.ts';
 import { type Applied, apply, collect, linkExists, remove, verify } from '../plan/engine.ts';
 import { joinErrors } from '../plan/failure.ts';
 import type { MasqueradeBackend, MasqueradeStep, Step } from '../plan/step.ts';
+import { removeForeignLink } from '../plan/steps/veth.ts';
 import { type AddressManagement, addressManagement } from './address-management.ts';
 import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
@@ -163,11 +164,12 @@ async function del<C extends PluginConf>(
     }
   };
   // Link, then masquerade, then lease: an address that can be given out again has nothing left on the host.
-  await attempt(async () => {
-    const links = definition.links(inputOf(request)).filter(({ kind }) => kind === 'veth');
-    const { plan } = adopt(links, request.prevResult);
-    await remove([...links, ...(plan[0] === links[0] ? [] : plan)], session);
-  });
+  const links = definition.links(inputOf(request)).filter((step) => step.kind === 'veth');
+  await attempt(() => remove(links, session));
+  const { plan: adopted, foreign } = adopt(links, request.prevResult);
+  for (const step of foreign ? adopted : []) {
+    if (step.kind === 'veth') await attempt(() => removeForeignLink(step, session));
+  }
   await attempt(() => remove(masqueradeOf(request), session));
   await attempt(async () => {
     if (!request.config.ipMasq) return;

@@ -194,6 +194,19 @@ export const veth: StepKind<VethStep> = {
 };
 
 /**
+ * Deletes a veth's host end that another implementation made, as the previous result names it; only where its MAC proves that the name
+ * has not been given to somebody else since.
+ */
+export async function removeForeignLink(
+  { host }: Pick<VethStep, 'host'>,
+  surroundings: Surroundings,
+): Promise<void> {
+  const link = await lookForLink(surroundings, 'host', host.name);
+  if (link?.kind !== 'veth' || link.mac !== host.mac.toLowerCase()) return;
+  await surroundings.host.send(tolerating(deleteLink(link.index), 'ENODEV'));
+}
+
+/**
  * Deletes the host ends of a network's veth pairs that belong to none of the valid attachments; returns what it deleted, readable.
  * The name tells the network and the attachment; the alias, where there is one, has the last word.
  */

@@ -29,6 +29,13 @@ export function validateBridge(config: BridgeConf): void {
       `vlan ${config.vlan} together with isGateway is not supported: the gateway would be outside the VLAN`,
     );
   }
+  if (config.macspoofchk) {
+    // Better no container than one that is thought to be held to its MAC.
+    throw new CniError(
+      ErrorCode.unsupportedField,
+      'macspoofchk true is not supported yet: remove it, or keep this network on the reference bridge plugin',
+    );
+  }
   if (config.disableContainerInterface && config.ipam?.type) {
     throw refuse(
       'disableContainerInterface is true, so ipam cannot be set: an address needs a link that is up',
@@ -108,7 +115,6 @@ export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
       inside: { name: ifname, mac: containerMac(input), up: !config.disableContainerInterface },
       ...mtu,
       ...(Object.keys(port).length > 0 && { port }),
-      ...(config.macspoofchk && { antiSpoof: true }),
     },
   ];
 }

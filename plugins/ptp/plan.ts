@@ -77,15 +77,7 @@ function outside(dev: string, ips: readonly IpConfig[]): Step[] {
   const gateways = new Set(ips.flatMap(({ gateway }) => (gateway ? [hostPrefix(gateway)] : [])));
   return [
     ...[...gateways].map((address): Step => ({ kind: 'address', in: 'host', dev, address })),
-    ...ips.map(
-      ({ address }): Step => ({
-        kind: 'route',
-        in: 'host',
-        dev,
-        dst: hostPrefix(address),
-        ...(familyOf(address) === 4 && { scope: SCOPE_LINK }),
-      }),
-    ),
+    ...ips.map(({ address }): Step => ({ kind: 'route', in: 'host', dev, dst: hostPrefix(address) })),
   ];
 }
 
