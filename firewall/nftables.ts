@@ -161,10 +161,12 @@ async function add(host: Namespace, ambient: Ambient, member: Membership): Promi
     comments(masqueradeChain(member.network)),
     ...sources.map((source) => enter(member, source)),
   );
-  if (!standing(member, postrouting, network).complete) await install(host, ambient, member);
   const refused = (errno: string): Source[] => sources.filter((_, i) => errnoOf(entered[i]) === errno);
+  const lost = refused('ENOENT');
+  if (lost.length > 0 || !standing(member, postrouting, network).complete)
+    await install(host, ambient, member);
   await takeOver(host, member, refused('EEXIST'));
-  await enterAll(host, member, refused('ENOENT'));
+  await enterAll(host, member, lost);
 }
 
 function errnoOf(reply: Reply<unknown> | undefined): string | undefined {
@@ -173,6 +175,7 @@ function errnoOf(reply: Reply<unknown> | undefined): string | undefined {
 
 /** After the base was installed; what is refused now is a failure. */
 async function enterAll(host: Namespace, member: Membership, sources: readonly Source[]): Promise<void> {
+  if (sources.length === 0) return;
   const replies = await host.send(...sources.map((source) => enter(member, source)));
   const refusal = replies.find((reply) => errnoOf(reply) === 'ENOENT');
   if (refusal && !refusal.ok) throw refusal.error;

@@ -16,13 +16,15 @@ import { legacyTables, NO_NFTABLES } from './xtables.ts';
  *
  * Where neither can work, the backend that comes back removes what may be there, so that DEL and GC succeed, and its addMasquerade,
  * verifyMasquerade and probe throw CniError(notAvailable), naming what is missing.
+ * @param find looks programs up; tests hide some.
  */
 export async function firewall(
   host: Namespace,
   ambient: Ambient,
   asked?: FirewallBackend['name'],
+  find: typeof findProgram = findProgram,
 ): Promise<FirewallBackend> {
-  const { name, lack } = asked ? { name: asked, lack: undefined } : await choose(host, ambient);
+  const { name, lack } = asked ? { name: asked, lack: undefined } : await choose(host, ambient, find);
   const backend =
     name === 'nftables'
       ? (await import('./nftables.ts')).nftablesBackend(host, ambient)
@@ -36,7 +38,7 @@ interface Choice {
   lack: string | undefined;
 }
 
-async function choose(host: Namespace, ambient: Ambient): Promise<Choice> {
+async function choose(host: Namespace, ambient: Ambient, find: typeof findProgram): Promise<Choice> {
   const [base] = await host.send(
     tolerating(listRules({ family: 'inet', table: TABLE, chain: POSTROUTING }), 'ENOENT', ...NO_NFTABLES),
   );
@@ -44,8 +46,8 @@ async function choose(host: Namespace, ambient: Ambient): Promise<Choice> {
   const kernel = base.ok || base.error.errno === 'ENOENT';
   const legacy = await runsOnLegacy(host);
   const [nft, iptables] = await Promise.all([
-    findProgram(ambient.env, 'nft'),
-    findProgram(ambient.env, 'iptables-restore'),
+    find(ambient.env, 'nft'),
+    find(ambient.env, 'iptables-restore'),
   ]);
   if (kernel && nft && !(legacy && iptables)) return { name: 'nftables', lack: undefined };
   if (iptables) return { name: 'iptables', lack: undefined };

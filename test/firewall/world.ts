@@ -27,7 +27,7 @@ const socket = require('node:dgram').createSocket(type);
 const ask = () => socket.send('who am I', ${PORT}, to, () => {});
 socket.on('message', (seen) => { console.log(String(seen)); process.exit(0); });
 socket.bind(0, () => { ask(); setInterval(ask, 200); });
-setTimeout(() => process.exit(3), 2000);`;
+setTimeout(() => process.exit(3), 1000);`;
 
 export interface World {
   host: Host;
@@ -37,8 +37,6 @@ export interface World {
   /** The source address that `to` sees of a datagram from a container; undefined when no answer comes back. */
   seenBy(from: string, to: string): Promise<string | undefined>;
 }
-
-export const TO_OUTSIDE = [OUTSIDE.v4, OUTSIDE.v6] as const;
 
 async function serve(t: Teardown, netns: string): Promise<void> {
   const child: ChildProcess = spawn('nsenter', [`--net=${netns}`, '--', process.execPath, '-e', ECHO], {
@@ -99,4 +97,53 @@ export async function makeWorld(t: Teardown): Promise<World> {
       return answer.status === 0 ? answer.stdout.trim() : undefined;
     },
   };
+}
+
+const GROUPS = ['239.1.1.1', 'ff15::1'] as const;
+
+const LISTEN = `
+const [group4, group6] = process.argv.slice(1);
+const join = (type, group, on) => {
+  const socket = require('node:dgram').createSocket({ type, ipv6Only: type === 'udp6' });
+  socket.on('message', (_, from) => console.log(from.address));
+  socket.bind(7778, () => { socket.addMembership(group, on); console.log('ready'); });
+};
+join('udp4', group4, '${OUTSIDE.v4}');
+join('udp6', group6, '::%uplink');`;
+
+const SHOUT = `
+const [type, from, group, on] = process.argv.slice(1);
+const socket = require('node:dgram').createSocket(type);
+socket.bind({ address: from, port: 0 }, () => {
+  socket.setMulticastInterface(on);
+  socket.send('hello', 7778, group, () => socket.close());
+});`;
+
+/** The sources that the outside sees of multicast that the host sends from 10.66.9.9 and fd66:0:9::9, IPv4 first. */
+export async function hearMulticast(world: World): Promise<(string | undefined)[]> {
+  const child = spawn(
+    'nsenter',
+    [`--net=${world.outside}`, '--', process.execPath, '-e', LISTEN, ...GROUPS],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  let heard = '';
+  child.stdout.on('data', (chunk) => {
+    heard += chunk;
+  });
+  try {
+    await until('the listener has joined', () => heard.split('ready').length === 3);
+    heard = '';
+    const shout = (...args: string[]) => execIn(world.host.netns, process.execPath, ['-e', SHOUT, ...args]);
+    await until('multicast of both families arrives', async () => {
+      await shout('udp4', '10.66.9.9', GROUPS[0], HOST.v4);
+      await shout('udp6', 'fd66:0:9::9', GROUPS[1], '::%uplink');
+      return heard.includes('.') && heard.includes(':');
+    });
+  } finally {
+    child.kill('SIGKILL');
+  }
+  const seen = [...new Set(heard.trim().split('\n'))];
+  return [seen.find((address) => address.includes('.')), seen.find((address) => address.includes(':'))];
 }
