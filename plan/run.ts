@@ -46,6 +46,7 @@ export class Run {
   #undo: { what: string; undo(): Promise<unknown> }[] = [];
   #ends: (() => Promise<void>)[] = [];
   #links = new Map<string, KnownLink>();
+  #memory = new Map<string, unknown>();
 
   /** `known` is what an earlier application of the same attachment learnt. */
   constructor(plan: Plan, surroundings: Surroundings, known: Readonly<Record<string, KnownLink>> = {}) {
@@ -59,7 +60,7 @@ export class Run {
     this.#queue.push({ where, op, ...(hooks as Hooks<unknown>) });
   }
 
-  /** Sends what is queued and the operation, and waits for the answer. */
+  /** Sends what is queued before the operation, and the operation, and waits for the answer. */
   async ask<T>(where: Where, op: Op<T>, hooks: Hooks<T> = {}): Promise<Reply<T>> {
     let answer: Reply<T> | undefined;
     this.push(where, op, {
@@ -69,19 +70,34 @@ export class Run {
         hooks.reply?.(reply);
       },
     });
-    await this.flush();
+    await this.#sendUntil(where);
     if (!answer) throw new Error(`no answer to: ${op.what}`);
     return answer;
   }
 
-  async flush(): Promise<void> {
-    while (this.#queue[0]) await this.#sendFirst(this.#queue[0].where);
+  /** Asks once for what several steps want to know. */
+  async once<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    const known = this.#memory.get(key) as { answer: T } | undefined;
+    if (known) return known.answer;
+    const answer = await ask();
+    this.#memory.set(key, { answer });
+    return answer;
   }
 
-  /** Sends as much of the queue as goes to one namespace. */
-  async #sendFirst(where: Where): Promise<void> {
-    const other = this.#queue.findIndex((queued) => queued.where !== where);
-    await this.#send(where, this.#queue.splice(0, other < 0 ? this.#queue.length : other));
+  async flush(): Promise<void> {
+    await this.#sendUntil('container');
+  }
+
+  /**
+   * What happens in the container may need what was made on the host before, never the other way round. So operations on
+   * the host go first, and those in the container wait until one of them is asked for: that makes long runs.
+   */
+  async #sendUntil(last: Where): Promise<void> {
+    for (const where of last === 'host' ? (['host'] as const) : (['host', 'container'] as const)) {
+      const due = this.#queue.filter((queued) => queued.where === where);
+      this.#queue = this.#queue.filter((queued) => queued.where !== where);
+      if (due.length > 0) await this.#send(where, due);
+    }
   }
 
   async #send(where: Where, operations: readonly Queued[]): Promise<void> {
@@ -158,8 +174,8 @@ export class Run {
 
   /** The link; asks the kernel only where nothing that was sent or is queued tells. Throws CniError. */
   async link(where: Where, name: string): Promise<KnownLink> {
-    // Only as much as it takes: what is queued behind can travel with what comes next.
-    while (this.#queue[0] && !this.known(where, name)) await this.#sendFirst(this.#queue[0].where);
+    // The making of either end of a pair is an operation on the host.
+    if (!this.known(where, name)) await this.#sendUntil('host');
     const known = this.known(where, name);
     if (known) return known;
     const reply = await this.ask(where, getLink(name), {

@@ -83,7 +83,9 @@ export function conflicting(
 
 /** An address of a link that many attachments share: a bridge's, as their gateway. */
 async function applyShared(step: AddressStep, index: number, run: Run): Promise<void> {
-  const reply = await run.ask(step.in, listAddresses({ link: index }));
+  const reply = await run.once(`addresses of ${index} ${place(step.in)}`, () =>
+    run.ask(step.in, listAddresses({ link: index })),
+  );
   const found = reply.ok ? reply.value : [];
   const siblings = run.plan.filter(
     (other): other is AddressStep =>
