@@ -94,6 +94,9 @@ async function recovers(t: Asserts, w: World, hadBystander: boolean): Promise<vo
   t.same(leaseFiles(w), [], 'nothing stays');
 }
 
+// Some two hundred processes: fast alone, slow beside others.
+t.setTimeout(400_000);
+
 const shared = world(t);
 const child = await bundleChild(shared.dir);
 
