@@ -46,7 +46,9 @@ export function removalLines(saved: string, chains: readonly string[]): string[]
   const lines = saved.split('\n');
   const present = chains.filter((chain) => lines.some((line) => line.startsWith(`:${chain} `)));
   const leads = lines.filter((line) => {
-    const [, chain, target] = /^-A (\S+) .*?(?:^| )-[jg] (\S+)/.exec(line) ?? [];
+    // A comment may hold anything.
+    const bare = line.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""');
+    const [, chain, target] = /^-A (\S+) (?:.* )?-[jg] (\S+)/.exec(bare) ?? [];
     return target !== undefined && present.includes(target) && !present.includes(chain ?? '');
   });
   return [

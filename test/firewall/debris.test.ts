@@ -70,7 +70,7 @@ const NAT = 'iptables-save -t nat; ip6tables-save -t nat';
 const LEGACY_NAT = 'iptables-legacy-save -t nat; ip6tables-legacy-save -t nat';
 
 function rules(saved: string): string {
-  return saved.replaceAll(/^#.*\n/gm, '').replaceAll(/\[\d+:\d+\]/g, '');
+  return saved.replaceAll(/^#.*$/gm, '').replaceAll(/\[\d+:\d+\]/g, '');
 }
 
 t.test('the names that the reference gives', async (t) => {

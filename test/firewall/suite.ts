@@ -16,6 +16,8 @@ import { until } from '../support/until.ts';
 import { HOST, hearMulticast, makeWorld, NETWORK, ONE, TWO } from './world.ts';
 
 export interface Setup {
+  /** A folder whose programs go before the system's: another iptables. */
+  programs?: string;
   make(host: Namespace, ambient: Ambient): FirewallBackend;
   /** Takes the rules away as others do. */
   flushes: readonly string[];
@@ -40,6 +42,10 @@ interface Subject {
   sh(script: string): Promise<string>;
 }
 
+function environment(host: Host, { programs }: Setup): Record<string, string> {
+  return programs === undefined ? host.env : { ...host.env, PATH: `${programs}:${host.env.PATH}` };
+}
+
 async function subjectOn(t: Teardown, host: Host, setup: Setup): Promise<Subject> {
   const door = await openDoor().open(host.netns);
   t.teardown(() => door.close());
@@ -56,12 +62,13 @@ async function subjectOn(t: Teardown, host: Host, setup: Setup): Promise<Subject
       return typeof value === 'function' ? value.bind(door) : value;
     },
   });
-  const real = realAmbient(host.env);
+  const env = environment(host, setup);
+  const real = realAmbient(env);
   const lock = (path: string) => {
     cost.locks += 1;
     return real.lock(path);
   };
-  const sh = async (script: string) => (await execIn(host.netns, 'sh', ['-ec', script])).stdout;
+  const sh = async (script: string) => (await execIn(host.netns, 'sh', ['-ec', script], { env })).stdout;
   return {
     backend: setup.make(counted, { ...real, lock }),
     cost: () => {
@@ -74,7 +81,9 @@ async function subjectOn(t: Teardown, host: Host, setup: Setup): Promise<Subject
       sh('nft -s list ruleset; iptables-save -t nat; ip6tables-save -t nat; ipset save | sort').then(stable),
     rules: async () => {
       const { nftables } = JSON.parse(await sh('nft -j list ruleset'));
-      return nftables.filter((entry: object) => 'rule' in entry).length;
+      const saved = setup.programs ? await sh('iptables-save; ip6tables-save') : '';
+      const legacy = saved.split('\n').filter((line) => line.startsWith('-A'));
+      return nftables.filter((entry: object) => 'rule' in entry).length + legacy.length;
     },
     sh,
   };
@@ -127,31 +136,29 @@ async function foreign({ sh }: Subject): Promise<string> {
 
 /** Every test of the suite, on one backend. */
 export function masqueradeSuite(t: Test, setup: Setup): void {
-  t.test('the outside sees the host, the inside sees the container', async (t) => {
-    const world = await makeWorld(t);
-    const { backend, sh } = await subjectOn(t, world.host, setup);
-    t.equal(await world.seenBy(world.one, OUTSIDE.v4), undefined, 'no way back without masquerade');
-    await backend.addMasquerade(member());
-    t.equal(await world.seenBy(world.one, OUTSIDE.v4), HOST.v4);
-    t.equal(await world.seenBy(world.one, OUTSIDE.v6), HOST.v6);
-    t.equal(await world.seenBy(world.one, TWO.v4), ONE.v4);
-    t.equal(await world.seenBy(world.one, TWO.v6), ONE.v6);
-    t.equal(await world.seenBy(world.two, OUTSIDE.v4), undefined, 'the other container is no member');
-    await backend.removeMasquerade(member());
-    await sh('conntrack -F 2>&1');
-    t.equal(await world.seenBy(world.one, OUTSIDE.v4), undefined);
-    t.equal(await world.seenBy(world.one, OUTSIDE.v6), undefined);
-  });
-
-  t.test('multicast keeps its source', async (t) => {
-    const world = await makeWorld(t);
-    const { backend, sh } = await subjectOn(t, world.host, setup);
-    // Addresses of the host itself, because nothing routes multicast here.
-    const sources = ['10.66.9.9', 'fd66:0:9::9'];
-    await sh('ip addr add 10.66.9.9/32 dev lo; ip addr add fd66:0:9::9/128 dev lo nodad');
-    await backend.addMasquerade(member({ sources }));
-    t.strictSame(await hearMulticast(world), sources);
-  });
+  t.test(
+    'packets: the outside sees the host, the inside and multicast groups see the container',
+    async (t) => {
+      const world = await makeWorld(t);
+      const { backend, sh } = await subjectOn(t, world.host, setup);
+      t.equal(await world.seenBy(world.one, OUTSIDE.v4), undefined, 'no way back without masquerade');
+      await backend.addMasquerade(member());
+      t.equal(await world.seenBy(world.one, OUTSIDE.v4), HOST.v4);
+      t.equal(await world.seenBy(world.one, OUTSIDE.v6), HOST.v6);
+      t.equal(await world.seenBy(world.one, TWO.v4), ONE.v4);
+      t.equal(await world.seenBy(world.one, TWO.v6), ONE.v6);
+      t.equal(await world.seenBy(world.two, OUTSIDE.v4), undefined, 'the other container is no member');
+      // Multicast comes from addresses of the host itself, because nothing routes it here.
+      const sources = ['10.66.9.9', 'fd66:0:9::9'];
+      await sh('ip addr add 10.66.9.9/32 dev lo; ip addr add fd66:0:9::9/128 dev lo nodad');
+      await backend.addMasquerade(member({ containerId: 'three', sources }));
+      t.strictSame(await hearMulticast(world), sources, 'multicast keeps its source');
+      await backend.removeMasquerade(member());
+      await sh('conntrack -F 2>&1');
+      t.equal(await world.seenBy(world.one, OUTSIDE.v4), undefined);
+      t.equal(await world.seenBy(world.one, OUTSIDE.v6), undefined);
+    },
+  );
 
   t.test('who types the rendered lines gets the same', async (t) => {
     const [typed, added] = [
@@ -298,7 +305,7 @@ export function masqueradeSuite(t: Test, setup: Setup): void {
     const script = fileURLToPath(new URL('adder.ts', import.meta.url));
     const children = Array.from({ length: 8 }, (_, i) =>
       spawn(process.execPath, ['--import=tsx', script, setup.process, host.netns, String(i + 1)], {
-        env: host.env,
+        env: environment(host, setup),
         stdio: ['pipe', 'pipe', 'inherit'],
       }),
     );
