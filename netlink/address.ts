@@ -34,7 +34,7 @@ export const addressMessage = new Message(
     local: attribute(2, 'IFA_LOCAL', ip),
     label: attribute(3, 'IFA_LABEL', text(16)),
     broadcast: attribute(4, 'IFA_BROADCAST', ip),
-    /** All 32 bits; those of the header are the lowest eight. */
+    /** All of them; the header has room for the lowest eight bits. */
     flags: attribute(8, 'IFA_FLAGS', u32),
     metric: attribute(9, 'IFA_RT_PRIORITY', u32),
   }),
@@ -120,8 +120,8 @@ function request(type: number, flags: number, prefix: Prefix, wanted: NewAddress
   return addressMessage.encode(
     type,
     flags,
-    { family: prefix.family, prefixLength: prefix.length, flags: bits & 0xff, scope, index: link },
-    { local: address, address, broadcast, label, flags: bits === 0 ? undefined : bits },
+    { family: prefix.family, prefixLength: prefix.length, flags: bits > 0xff ? 0 : bits, scope, index: link },
+    { local: address, address, broadcast, label, flags: bits > 0xff ? bits : undefined },
   );
 }
 

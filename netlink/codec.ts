@@ -94,9 +94,6 @@ export const bool: Codec<boolean> = {
   read: (bytes) => u8.read(bytes) !== 0,
 };
 
-/** Present or not (NLA_FLAG); `false` is written as nothing at all. */
-export const flag: Codec<true> = { write() {}, read: () => true };
-
 export const bytes: Codec<Uint8Array> = {
   write: (to, value) => to.append(value),
   read: (found) => found,

@@ -1,6 +1,7 @@
 /** ipset (linux/netfilter/ipset/ip_set.h): sets of hash:ip, hash:net and hash:ip,port, their elements and headers. */
 import { Attributes, attribute, listOf, nested, type Values } from './attributes.ts';
 import {
+  AF_INET,
   AF_INET6,
   familyOf,
   formatIp,
@@ -52,6 +53,8 @@ const element = new Attributes({
   /** Seconds. */
   timeout: attribute(6, 'IPSET_ATTR_TIMEOUT', u32net),
   protocol: attribute(7, 'IPSET_ATTR_PROTO', u8),
+  /** Of a file that is restored; `ipset` always sends one. */
+  line: attribute(9, 'IPSET_ATTR_LINENO', u32net),
   comment: attribute(26, 'IPSET_ATTR_COMMENT', text(256)),
 });
 
@@ -153,7 +156,8 @@ function adt(command: number, flags: number, verb: string, set: string, wanted: 
   const bytes = setElementMessage.encode(
     ipset(command),
     flags,
-    { family: familyOf(wanted.address) },
+    // As ipset does: the set's own family counts.
+    { family: AF_INET },
     { protocol: PROTOCOL, set, data: writeElement(wanted) },
   );
   return operation('netfilter', setElementMessage, [bytes], {

@@ -215,7 +215,7 @@ export interface FdbEntry {
 }
 
 const FDB_STATES = {
-  permanent: NUD_PERMANENT,
+  permanent: NUD_PERMANENT | NUD_NOARP,
   static: NUD_NOARP | NUD_REACHABLE,
   dynamic: NUD_REACHABLE,
 } as const;
@@ -234,7 +234,7 @@ export function decodeFdb(message: RawMessage): FdbEntry {
     master: found.master,
     self: (header.flags & NTF_SELF) !== 0,
     permanent: (header.state & NUD_PERMANENT) !== 0,
-    static: (header.state & NUD_NOARP) !== 0,
+    static: (header.state & (NUD_NOARP | NUD_PERMANENT)) === NUD_NOARP,
     externallyLearned: (header.flags & NTF_EXT_LEARNED) !== 0,
   };
 }

@@ -38,6 +38,7 @@ export const elementsMessage = new Message(
     table: attribute(1, 'NFTA_SET_ELEM_LIST_TABLE', name),
     set: attribute(2, 'NFTA_SET_ELEM_LIST_SET', name),
     elements: attribute(3, 'NFTA_SET_ELEM_LIST_ELEMENTS', listOf(NFTA_LIST_ELEM, nested(elementAttributes))),
+    setId: attribute(4, 'NFTA_SET_ELEM_LIST_SET_ID', u32be),
   }),
 );
 

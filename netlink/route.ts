@@ -23,7 +23,6 @@ const RTM_F_LOOKUP_TABLE = 0x1000;
 /** rtnetlink.h, enum rt_class_t. */
 export const RT_TABLE_MAIN = 254;
 export const RT_TABLE_LOCAL = 255;
-const RT_TABLE_COMPAT = 252;
 /** rtnetlink.h, enum rt_scope_t. */
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
@@ -138,7 +137,7 @@ export function decodeRoute(message: RawMessage): Route {
 
 function tables(table: number | undefined): { table: number; attribute: number | undefined } {
   const id = table || RT_TABLE_MAIN;
-  return id < 256 ? { table: id, attribute: undefined } : { table: RT_TABLE_COMPAT, attribute: id };
+  return id < 256 ? { table: id, attribute: undefined } : { table: 0, attribute: id };
 }
 
 function metricsOf({ mtu, advmss, hopLimit }: NewRoute): Values<typeof metrics.table> | undefined {
