@@ -178,7 +178,7 @@ function startUp(): void {
   process.stdout.write(
     `start-up: reference bridge, VERSION: ${time(path.join(values.peer, 'bridge'), [], version)}\n`,
   );
-  for (const file of ['weft-core.js', 'weft-core.cache', 'weft-core.node', 'weft']) {
+  for (const file of ['weft-core.js', 'weft-core.cache', 'weft-core.node', 'weft-cli.cjs', 'weft']) {
     process.stdout.write(
       `size: ${file}: ${Math.round(statSync(path.join(weftDir, file)).size / 1024)} KiB\n`,
     );

@@ -1,5 +1,5 @@
 /**
- * Builds dist/bin from the sources and the compiled native parts: one bundle, one native launcher under every
+ * Builds dist/bin from the sources and the compiled native parts: the bundle, one native launcher under every
  * executable's name, the addon, and V8's code cache. Everything is a plain file in one folder, so that
  * `cp dist/bin/* elsewhere` or symlinks into it work.
  *
@@ -9,7 +9,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, linkSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { PLUGIN_NAMES } from '../plugins/registry.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: 'dist/bin' } } });
@@ -18,29 +18,62 @@ const target = path.resolve(root, values.out);
 /** Everything is made beside the target and put in its place at the end, so that nobody calls a half-built plugin. */
 const out = `${target}.new`;
 
+/** What the plugins' cold path must not read: each is a bundle of its own, loaded when it is first used. */
+const SEPARATE = [
+  { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.cjs' },
+  { from: /^execa$/, entry: 'execa', file: 'weft-execa.cjs' },
+] as const;
+
+/** Points imports of the separate bundles at their files, which lie beside the one that imports. */
+const separately: Plugin = {
+  name: 'separate bundles',
+  setup: (builder) => {
+    for (const { from, file } of SEPARATE) {
+      builder.onResolve({ filter: from }, ({ kind }) =>
+        kind === 'entry-point' ? undefined : { path: `./${file}`, external: true },
+      );
+    }
+  },
+};
+
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  charset: 'ascii',
+  legalComments: 'none',
+  // Lazy imports of Node's own modules become require(): a script has no loader for import().
+  supported: { 'dynamic-import': false },
+  define: { 'import.meta.url': '__weftUrl', 'import.meta.dirname': '__dirname' },
+  plugins: [separately],
+  absWorkingDir: root,
+  logLevel: 'warning',
+} satisfies BuildOptions;
+
+const URL_BANNER = 'const __weftUrl=require("url").pathToFileURL(__filename).href;';
+
 async function bundle(): Promise<void> {
   await build({
-    entryPoints: [path.join(root, 'bin/main.ts')],
+    ...common,
+    entryPoints: ['bin/main.ts'],
     outfile: path.join(out, 'weft-core.js'),
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    keepNames: false,
-    charset: 'ascii',
-    legalComments: 'none',
-    // Lazy imports of Node's own modules become require(): a script has no loader for import().
-    supported: { 'dynamic-import': false },
     // A function for bin/load.cjs to call: the module scope of CommonJS, without a module.
     banner: {
-      js: '(function(require,__filename,__dirname){const module={exports:{}},exports=module.exports,__weftUrl=require("url").pathToFileURL(__filename).href;',
+      js: `(function(require,__filename,__dirname){const module={exports:{}},exports=module.exports;${URL_BANNER}`,
     },
     footer: { js: '})' },
-    define: { 'import.meta.url': '__weftUrl', 'import.meta.dirname': '__dirname' },
-    logLevel: 'warning',
   });
+  for (const { entry, file } of SEPARATE) {
+    await build({
+      ...common,
+      entryPoints: [entry],
+      outfile: path.join(out, file),
+      banner: { js: URL_BANNER },
+    });
+  }
 }
 
 function placeFiles(): void {
