@@ -149,6 +149,18 @@ function masqueradeOf<C extends PluginConf>({
   return [step];
 }
 
+/** The links' part of the plan, also of a configuration that ADD would refuse by now: names follow from the attachment alone. */
+function linksOf<C extends PluginConf>(definition: Definition<C>, request: AttachmentRequest<C>): Step[] {
+  const input = inputOf(request);
+  try {
+    return definition.links(input);
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error;
+    const { cniVersion, name, type } = request.config;
+    return definition.links({ ...input, args: {}, config: { cniVersion, name, type } as C });
+  }
+}
+
 async function del<C extends PluginConf>(
   definition: Definition<C>,
   request: AttachmentRequest<C>,
@@ -164,7 +176,7 @@ async function del<C extends PluginConf>(
     }
   };
   // Link, then masquerade, then lease: an address that can be given out again has nothing left on the host.
-  const links = definition.links(inputOf(request)).filter((step) => step.kind === 'veth');
+  const links = linksOf(definition, request).filter((step) => step.kind === 'veth');
   await attempt(() => remove(links, session));
   const { plan: adopted, foreign } = adopt(links, request.prevResult);
   for (const step of foreign ? adopted : []) {

@@ -36,6 +36,22 @@ t.test('DEL of what was never there succeeds', async (t) => {
   t.same(await world.hostLinks(), []);
 });
 
+t.test('DEL works with a configuration and arguments that ADD would refuse', async (t) => {
+  const world = await makeWorld(t);
+  const container = await world.container();
+  await world.add(BRIDGE, container);
+  const broken = {
+    ...BRIDGE,
+    mtu: 'big',
+    vlanTrunk: [{ minID: 9, maxID: 5 }],
+    hairpinMode: true,
+    promiscMode: true,
+  };
+  await world.ok('DEL', broken, { container, args: 'MAC=zz' });
+  t.same(await world.hostLinks(), ['br0']);
+  t.same(await leases(world.host), []);
+});
+
 t.test('DEL leaves a link of the container that is not ours', async (t) => {
   const world = await makeWorld(t);
   const container = await world.container();
