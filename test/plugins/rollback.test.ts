@@ -1,37 +1,43 @@
 /** Whatever fails during ADD, nothing is left of it. */
 import t from 'tap';
 import { openDoor } from '../../netlink/namespace.ts';
-import { leases, links } from '../support/host.ts';
+import { firewallLines, leases, links } from '../support/host.ts';
 import { type Failure, failingDoor } from './failing-door.ts';
 import { BRIDGE, makeWorld } from './world.ts';
 
 const PTP = { ...BRIDGE, name: 'ptpnet', type: 'ptp' };
 
-for (const config of [BRIDGE, PTP]) {
-  t.test(`${config.type}: a failure at any point is undone`, async (t) => {
-    const world = await makeWorld(t);
-    const container = await world.container();
-    /** False when the ADD ended before its n-th question. */
-    const attempt = async (n: number, failure: Failure): Promise<boolean> => {
-      const door = failingDoor(openDoor(), n, failure);
-      const answer = await world.call('ADD', config, { container, door });
-      if (door.asked.length < n) {
-        t.equal(answer.status, 0, `ADD asks ${n - 1} things of the kernel`);
-        return false;
-      }
-      const name = `${failure} at ${n}: ${door.asked[n - 1]}`;
-      t.not(answer.status, 0, name);
-      t.match(answer.json, { code: Number, msg: String }, name);
-      t.same(await world.hostLinks(), [], `${name}: host`);
-      t.same(await links(container.netns), ['lo'], `${name}: container`);
-      t.same(await leases(world.host), [], `${name}: leases`);
-      const again = door.asked[n - 1]?.startsWith('create') && failure === 'refused';
-      return again ? await attempt(n, 'half done') : true;
-    };
-    let n = 1;
-    while (await attempt(n, 'refused')) n += 1;
-    t.ok(n > 10);
-  });
+const MASQUERADING = { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' };
+
+for (const config of [BRIDGE, PTP, MASQUERADING]) {
+  t.test(
+    `${config.type}${'ipMasq' in config ? ' with masquerade' : ''}: a failure at any point is undone`,
+    async (t) => {
+      const world = await makeWorld(t);
+      const container = await world.container();
+      /** False when the ADD ended before its n-th question. */
+      const attempt = async (n: number, failure: Failure): Promise<boolean> => {
+        const door = failingDoor(openDoor(), n, failure);
+        const answer = await world.call('ADD', config, { container, door });
+        if (door.asked.length < n) {
+          t.equal(answer.status, 0, `ADD asks ${n - 1} things of the kernel`);
+          return false;
+        }
+        const name = `${failure} at ${n}: ${door.asked[n - 1]}`;
+        t.not(answer.status, 0, name);
+        t.match(answer.json, { code: Number, msg: String }, name);
+        t.same(await world.hostLinks(), [], `${name}: host`);
+        t.same(await links(container.netns), ['lo'], `${name}: container`);
+        t.same(await leases(world.host), [], `${name}: leases`);
+        t.same(await firewallLines(world.host.netns, container.id), [], `${name}: masquerade`);
+        const again = door.asked[n - 1]?.startsWith('create') && failure === 'refused';
+        return again ? await attempt(n, 'half done') : true;
+      };
+      let n = 1;
+      while (await attempt(n, 'refused')) n += 1;
+      t.ok(n > 10);
+    },
+  );
 }
 
 t.test('what other containers use stays when an ADD fails', async (t) => {
