@@ -86,7 +86,7 @@ async function removeChains(host: Namespace, ambient: Ambient, of: DebrisOf): Pr
   const chains = await referenceChains(of.network, of.containerId);
   const removed: string[] = [];
   for (const { variant, family } of await whereChains(host, chains)) {
-    const command = await hostIptables(host, ambient, variant);
+    const command = hostIptables(host, ambient, variant);
     const lines = removalLines(await command.save(family, 'nat'), chains);
     if (lines.length === 0) continue;
     await command.restore(family, 'nat', lines);

@@ -3,7 +3,7 @@
  * from how often its set is referred to, in the same native call: a steady ADD starts no process.
  */
 import type { AttachmentId } from '../cni/types.ts';
-import type { Namespace, Op, Reply } from '../netlink/door.ts';
+import type { Namespace, Op, RawMessage, Reply } from '../netlink/door.ts';
 import {
   addSetElement,
   createSet,
@@ -70,10 +70,8 @@ function tolerant<T>(op: Op<T>): Op<T> {
 export async function addToSets(host: Namespace, member: Membership): Promise<SetsState> {
   const families = familiesOf(parseSources(member.sources));
   const names = iptablesNames(member.network);
-  const headers = families.flatMap((family) => [
-    references(names.sources[family]),
-    references(names.except[family]),
-  ]);
+  // The rule refers to both sets of a family, so that one of them tells of the rule; a missing one refuses its elements.
+  const headers = families.map((family) => references(names.sources[family]));
   const replies = await host.send(...headers, ...entries(member, families).map(tolerant));
   const found = replies.slice(0, headers.length) as Reply<number>[];
   if (found.some((reply) => !reply.ok && reply.error.errno !== 'ENOENT')) return 'unsupported';
@@ -101,8 +99,8 @@ export async function installSets(
   if (!made.every((reply) => reply.ok)) return false;
   await host.send(...entries(member, families));
   for (const family of families) {
-    const replies = await host.send(references(names.sources[family]), references(names.except[family]));
-    if (!replies.every(stands)) await command.restore(family, 'nat', [setRule(member.network, family)]);
+    const [reply] = await host.send(references(names.sources[family]));
+    if (!stands(reply)) await command.restore(family, 'nat', [setRule(member.network, family)]);
   }
   return true;
 }
@@ -125,17 +123,28 @@ interface Entry {
   owner: string | undefined;
 }
 
-/** Every container's address in a network's sets; empty where there are none. Grows with the network. */
-export async function entriesOf(host: Namespace, network: string): Promise<Entry[]> {
+/**
+ * Every container's address in a network's sets; empty where there are none.
+ * @param owner only those with this mark. The kernel finds them no faster, but then only what may hold them is decoded.
+ */
+export async function entriesOf(host: Namespace, network: string, owner?: string): Promise<Entry[]> {
   const names = iptablesNames(network);
   const families = [4, 6] as const;
   const replies = await host.send(
-    ...families.map((family) => tolerant(listSetElements(names.sources[family]))),
+    ...families.map((family) => {
+      const op = tolerant(listSetElements(names.sources[family]));
+      const holds = ({ payload }: RawMessage): boolean =>
+        owner === undefined ||
+        Buffer.from(payload.buffer, payload.byteOffset, payload.length).includes(owner);
+      return { ...op, decode: (messages: readonly RawMessage[]) => op.decode(messages.filter(holds)) };
+    }),
   );
   return families.flatMap((family, i) => {
     const reply = replies[i];
     if (!reply?.ok) return [];
-    return reply.value.map(({ address, comment }) => ({ family, address, owner: comment }));
+    return reply.value
+      .filter(({ comment }) => owner === undefined || comment === owner)
+      .map(({ address, comment }) => ({ family, address, owner: comment }));
   });
 }
 
@@ -152,9 +161,8 @@ export async function removeFromSets(
   member: Pick<Membership, 'network' | 'containerId' | 'ifname' | 'sources'>,
 ): Promise<number> {
   const asked = parseSources(member.sources).map((source) => source.address);
-  const mark = ownerMark(member);
-  const ours = (await entriesOf(host, member.network)).filter(
-    ({ address, owner }) => owner === mark && (asked.length === 0 || asked.includes(address)),
+  const ours = (await entriesOf(host, member.network, ownerMark(member))).filter(
+    ({ address }) => asked.length === 0 || asked.includes(address),
   );
   if (ours.length > 0) await host.send(...ours.map((entry) => dropEntry(member.network, entry)));
   return ours.length;

@@ -43,7 +43,7 @@ async function add(host: Namespace, ambient: Ambient, member: Membership, useSet
   if (member.sources.length === 0) return;
   const state = useSets ? await addToSets(host, member) : 'unsupported';
   if (state === 'standing') return;
-  const command = await hostIptables(host, ambient);
+  const command = hostIptables(host, ambient);
   await withFirewallLock(ambient, async () => {
     const inSets = state === 'missing' && (await triedSets(() => installSets(host, command, member)));
     if (!inSets) await addToChains(command, member);
@@ -66,13 +66,13 @@ async function remove(host: Namespace, ambient: Ambient, member: Omit<Membership
   if (wanted > 0 && taken === wanted) return;
   // What was not in the sets may be in chains, from a time without ipset.
   for (const { variant, family } of await whereChains(host, [iptablesNames(member.network).chain])) {
-    const command = await hostIptables(host, ambient, variant);
+    const command = hostIptables(host, ambient, variant);
     await withFirewallLock(ambient, () => removeFromChains(command, member, family));
   }
 }
 
 async function verify(host: Namespace, ambient: Ambient, member: Membership): Promise<string[]> {
-  const command = await hostIptables(host, ambient);
+  const command = hostIptables(host, ambient);
   const inSets = await verifySets(host, command, member);
   if (inSets.length === 0) return [];
   const chains = await whereChains(host, [iptablesNames(member.network).chain]);
@@ -89,13 +89,13 @@ async function collect(
 ): Promise<string[]> {
   const { removed, left } = await collectSets(host, network, valid);
   if (valid.length === 0 && left === 0) {
-    const command = await hostIptables(host, ambient);
+    const command = hostIptables(host, ambient);
     await withFirewallLock(ambient, async () => {
       if ((await entriesOf(host, network)).length === 0) await removeSets(host, command, network);
     });
   }
   for (const { variant, family } of await whereChains(host, [iptablesNames(network).chain])) {
-    const command = await hostIptables(host, ambient, variant);
+    const command = hostIptables(host, ambient, variant);
     await withFirewallLock(ambient, async () => {
       removed.push(...(await collectChains(command, network, family, valid)));
     });
@@ -104,7 +104,7 @@ async function collect(
 }
 
 async function probe(ambient: Ambient): Promise<void> {
-  if (await findProgram(ambient.env, 'iptables-restore')) return;
+  if (findProgram(ambient.env, 'iptables-restore')) return;
   throw new CniError(
     ErrorCode.notAvailable,
     'the iptables backend cannot work: iptables-restore is not installed (or not on PATH): install iptables',

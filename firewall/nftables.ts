@@ -105,16 +105,14 @@ function leaving({ family, address }: Source): Change {
   return deleteElements(mapOf(family), [{ key: addressKey(address) }]);
 }
 
-function enter(member: Membership, source: Source): Op<void> {
-  const op = { ...batch([entering(member, source)]), what: `masquerade ${source.address}` };
-  return tolerating(op, 'ENOENT', 'EEXIST');
-}
-
-function leave(source: Source): Op<void> {
-  return tolerating(
-    { ...batch([leaving(source)]), what: `end the masquerade of ${source.address}` },
-    'ENOENT',
-  );
+/** Takes addresses out together; one by one where somebody took some of them at the same time. */
+async function leave(host: Namespace, sources: readonly Source[]): Promise<void> {
+  if (sources.length === 0) return;
+  const what = `end the masquerade of ${sources[0]?.address}${sources.length > 1 ? ` and ${sources.length - 1} more` : ''}`;
+  const op = (some: readonly Source[]): Op<void> =>
+    tolerating({ ...batch(some.map(leaving)), what }, 'ENOENT');
+  const [together] = await host.send(op(sources));
+  if (!together.ok && sources.length > 1) await host.send(...sources.map((source) => op([source])));
 }
 
 /** The element of an address, if it has one. */
@@ -156,41 +154,33 @@ async function membersOf(host: Namespace, network: string): Promise<Member[]> {
 
 async function add(host: Namespace, ambient: Ambient, member: Membership): Promise<void> {
   const sources = parseSources(member.sources);
-  const [postrouting, network, ...entered] = await host.send(
+  if (sources.length === 0) return;
+  const entries = batch(sources.map((source) => entering(member, source)));
+  const [postrouting, network, entered] = await host.send(
     comments(POSTROUTING),
     comments(masqueradeChain(member.network)),
-    ...sources.map((source) => enter(member, source)),
+    tolerating({ ...entries, what: `masquerade ${member.sources.join(', ')}` }, 'ENOENT', 'EEXIST'),
   );
-  const refused = (errno: string): Source[] => sources.filter((_, i) => errnoOf(entered[i]) === errno);
-  const lost = refused('ENOENT');
-  if (lost.length > 0 || !standing(member, postrouting, network).complete)
+  const refusal = entered.ok ? undefined : entered.error.errno;
+  if (refusal === 'ENOENT' || !standing(member, postrouting, network).complete) {
     await install(host, ambient, member);
-  await takeOver(host, member, refused('EEXIST'));
-  await enterAll(host, member, lost);
-}
-
-function errnoOf(reply: Reply<unknown> | undefined): string | undefined {
-  return reply === undefined || reply.ok ? undefined : reply.error.errno;
-}
-
-/** After the base was installed; what is refused now is a failure. */
-async function enterAll(host: Namespace, member: Membership, sources: readonly Source[]): Promise<void> {
-  if (sources.length === 0) return;
-  const replies = await host.send(...sources.map((source) => enter(member, source)));
-  const refusal = replies.find((reply) => errnoOf(reply) === 'ENOENT');
-  if (refusal && !refusal.ok) throw refusal.error;
+  }
+  if (refusal !== undefined) await enterAgain(host, member, sources);
 }
 
 /**
- * Addresses that have an element already: ours from an earlier ADD, or one that a container left behind. The latter must not
- * keep its mark, or the next collection would take the address from its new owner.
+ * After the base was installed, or where an address has an element already: ours from an earlier ADD, or one that a container left
+ * behind. The latter must not keep its mark, or the next collection would take the address from its new owner.
  */
-async function takeOver(host: Namespace, member: Membership, sources: readonly Source[]): Promise<void> {
-  if (sources.length === 0) return;
-  const present = await host.send(...sources.map((source) => find(source)));
-  const foreign = sources.filter((_, i) => !isOurs(present[i], member));
-  // Old out and new in as one batch: no packet sees the address without an element.
-  await host.send(...foreign.map((source) => batch([leaving(source), entering(member, source)])));
+async function enterAgain(host: Namespace, member: Membership, sources: readonly Source[]): Promise<void> {
+  const present = await host.send(...sources.map(find));
+  const changes = sources.flatMap((source, i) => {
+    if (isOurs(present[i], member)) return [];
+    return [...(present[i]?.ok ? [leaving(source)] : []), entering(member, source)];
+  });
+  // One batch: no packet sees the address without an element.
+  const what = `masquerade ${member.sources.join(', ')}`;
+  if (changes.length > 0) await host.send({ ...batch(changes), what });
 }
 
 /** Installs the base of a network, or puts back what is missing of it, in one process; nothing if somebody else just did. */
@@ -206,7 +196,7 @@ async function install(host: Namespace, ambient: Ambient, member: Membership): P
 
 /** Runs one nft transaction in the host's namespace. */
 async function runNft(host: Namespace, ambient: Ambient, commands: string[], what: string): Promise<void> {
-  if (!(await findProgram(ambient.env, 'nft'))) {
+  if (!findProgram(ambient.env, 'nft')) {
     throw new CniError(
       ErrorCode.program,
       `cannot ${what}: nft is not installed (or not on PATH): install nftables, or set the iptables backend`,
@@ -224,7 +214,7 @@ async function runNft(host: Namespace, ambient: Ambient, commands: string[], wha
 }
 
 async function remove(host: Namespace, member: Omit<Membership, 'except'>): Promise<void> {
-  await host.send(...(await ownedBy(host, member)).map(leave));
+  await leave(host, await ownedBy(host, member));
 }
 
 /** An address that belongs to somebody else by now is not ours to take away: DEL may be repeated at any time. */
@@ -234,7 +224,7 @@ async function ownedBy(host: Namespace, member: Omit<Membership, 'except'>): Pro
     return (await membersOf(host, member.network)).filter(({ comment }) => comment === mark);
   }
   const sources = parseSources(member.sources);
-  const found = await host.send(...sources.map((source) => find(source)));
+  const found = await host.send(...sources.map(find));
   return sources.filter((_, i) => isOurs(found[i], member));
 }
 
@@ -244,7 +234,7 @@ async function verify(host: Namespace, member: Membership): Promise<string[]> {
   const [postrouting, network, ...elements] = await host.send(
     comments(POSTROUTING),
     comments(chain),
-    ...sources.map((source) => find(source)),
+    ...sources.map(find),
   );
   const missing = (wanted: readonly string[], reply: Reply<(string | undefined)[]>, name: string): string[] =>
     wanted
@@ -274,7 +264,7 @@ async function collect(
   const marks = new Set(valid.map(ownerMark));
   // An element without a comment was put there by a person.
   const stale = members.filter(({ comment }) => comment !== undefined && !marks.has(comment));
-  await host.send(...stale.map(leave));
+  await leave(host, stale);
   if (valid.length === 0 && stale.length === members.length) await removeNetwork(host, ambient, network);
   return stale.map(({ address, comment }) => `masquerade of ${address} (${comment}) in network ${network}`);
 }
@@ -314,7 +304,7 @@ async function probe(host: Namespace, ambient: Ambient): Promise<void> {
       kernel.error.message,
     );
   }
-  if (!(await findProgram(ambient.env, 'nft'))) {
+  if (!findProgram(ambient.env, 'nft')) {
     throw new CniError(
       ErrorCode.notAvailable,
       'the nftables backend cannot work: nft is not installed (or not on PATH): install nftables',

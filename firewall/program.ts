@@ -1,4 +1,5 @@
 /** Other programs (nft, iptables) in the network namespace of the host that a backend works on. */
+import { accessSync, constants } from 'node:fs';
 import type { Ambient } from '../cni/ambient.ts';
 import type { Namespace } from '../netlink/door.ts';
 
@@ -17,18 +18,17 @@ export function programEnv(env: Ambient['env']): Record<string, string | undefin
 }
 
 /** A program's absolute path, or undefined where it is not installed. Starts no process. */
-export async function findProgram(env: Ambient['env'], name: string): Promise<string | undefined> {
-  const { access, constants } = await import('node:fs/promises');
-  for (const folder of programPath(env)) {
-    const path = `${folder}/${name}`;
-    try {
-      await access(path, constants.X_OK);
-      return path;
-    } catch {
-      // Not in this folder.
-    }
-  }
-  return undefined;
+export function findProgram(env: Ambient['env'], name: string): string | undefined {
+  return programPath(env)
+    .map((folder) => `${folder}/${name}`)
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
 }
 
 /** The command line that runs a program in the host's network namespace: itself in the caller's own, else through nsenter(1). */

@@ -45,10 +45,8 @@ async function choose(host: Namespace, ambient: Ambient, find: typeof findProgra
   if (base.ok && base.value.length > 0) return { name: 'nftables', lack: undefined };
   const kernel = base.ok || base.error.errno === 'ENOENT';
   const legacy = await runsOnLegacy(host);
-  const [nft, iptables] = await Promise.all([
-    find(ambient.env, 'nft'),
-    find(ambient.env, 'iptables-restore'),
-  ]);
+  const nft = find(ambient.env, 'nft');
+  const iptables = find(ambient.env, 'iptables-restore');
   if (kernel && nft && !(legacy && iptables)) return { name: 'nftables', lack: undefined };
   if (iptables) return { name: 'iptables', lack: undefined };
   return kernel

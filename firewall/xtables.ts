@@ -27,12 +27,8 @@ export async function legacyTables(host: Namespace, family: IpFamily): Promise<s
 }
 
 /** iptables on this host, in the host's namespace: the given variant where it is installed under its own name, else what `iptables` is. */
-export async function hostIptables(
-  host: Namespace,
-  ambient: Ambient,
-  variant?: IptablesVariant,
-): Promise<IptablesCommand> {
-  const named = variant !== undefined && (await findProgram(ambient.env, `iptables-${variant}-restore`));
+export function hostIptables(host: Namespace, ambient: Ambient, variant?: IptablesVariant): IptablesCommand {
+  const named = variant !== undefined && findProgram(ambient.env, `iptables-${variant}-restore`);
   return iptablesCommand({
     env: programEnv(ambient.env),
     wrap: (file, args) => onHost(host, file, args),

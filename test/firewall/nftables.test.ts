@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { nftablesBackend } from '../../firewall/nftables.ts';
+import { execIn, makeHost } from '../support/host.ts';
 import { masqueradeSuite } from './suite.ts';
 
 masqueradeSuite(t, {
@@ -15,4 +17,21 @@ masqueradeSuite(t, {
   typed: true,
   process: 'nftables',
   crowd: 2 + 9 + 2 + 1,
+});
+
+t.test('nft is not installed: told by name, and nothing is changed', async (t) => {
+  const host = await makeHost(t);
+  const adder = fileURLToPath(new URL('adder.ts', import.meta.url));
+  // A file that cannot be executed hides the program, in a mount namespace of its own.
+  const script =
+    'nft=$(command -v nft) && mount --bind /dev/null "$nft" && mount --bind /dev/null "/usr/sbin/nft" && exec "$@"';
+  const run = ['unshare', '--mount', 'sh', '-ec', script, 'sh', process.execPath, '--import=tsx', adder];
+  const { status, stderr } = await execIn(host.netns, 'env', [...run, 'nftables', host.netns, '1'], {
+    env: host.env,
+    mayFail: true,
+    input: '',
+  });
+  t.not(status, 0);
+  t.match(stderr, /cannot install the nftables base rules of network net1: nft is not installed/);
+  t.equal((await execIn(host.netns, 'nft', ['list', 'ruleset'])).stdout, '');
 });

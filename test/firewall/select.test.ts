@@ -43,7 +43,7 @@ t.test('what was chosen stays', async (t) => {
 
 t.test('no program at all: told by name, but DEL and GC succeed', async (t) => {
   const { door, ambient } = await hostOf(t);
-  const backend = await firewall(door, ambient, undefined, async () => undefined);
+  const backend = await firewall(door, ambient, undefined, () => undefined);
   const refusal = { code: 50, message: /neither nft nor iptables is installed/ };
   await t.rejects(backend.probe(), refusal);
   await t.rejects(backend.addMasquerade(MEMBER), refusal);
@@ -54,6 +54,6 @@ t.test('no program at all: told by name, but DEL and GC succeed', async (t) => {
 
 t.test('only iptables is installed', async (t) => {
   const { door, ambient } = await hostOf(t);
-  const find = async (_: unknown, name: string) => (name === 'nft' ? undefined : `/sbin/${name}`);
+  const find = (_: unknown, name: string) => (name === 'nft' ? undefined : `/sbin/${name}`);
   t.equal((await firewall(door, ambient, undefined, find)).name, 'iptables');
 });
