@@ -1,6 +1,7 @@
 import t from 'tap';
 import { hostLinkName, linkMac } from '../../plan/names.ts';
 import { exec, execIn, ip, leases, links, ping } from '../support/host.ts';
+import { until } from '../support/until.ts';
 import { BRIDGE, L2, makeWorld } from './world.ts';
 
 t.test('two containers reach each other and the host, over both families, at once', async (t) => {
@@ -46,6 +47,31 @@ t.test('two containers reach each other and the host, over both families, at onc
     t.same(await links(a.netns), ['lo']);
     t.same(await leases(world.host), []);
   });
+});
+
+t.test('a neighbour that remembers an older owner of the address is told at once', async (t) => {
+  const world = await makeWorld(t);
+  await world.add(BRIDGE, await world.container());
+  const taken = ['10.1.0.3', 'fd00:1::3'];
+  for (const address of taken) {
+    await execIn(world.host.netns, 'ip', [
+      ...['neigh', 'replace', address, 'dev', 'br0', 'lladdr', '02:00:00:00:0d:ad', 'nud', 'stale'],
+    ]);
+  }
+  const result = await world.add(BRIDGE, await world.container());
+  t.same(
+    result.ips.map(({ address }: { address: string }) => address.split('/')[0]),
+    taken,
+  );
+  const { mac } = result.interfaces[2];
+  const known = async () =>
+    (await ip(world.host.netns, 'neigh', 'show', 'dev', 'br0'))
+      .filter(({ dst }: { dst: string }) => taken.includes(dst))
+      .map(({ lladdr }: { lladdr: string }) => lladdr);
+  await until('both neighbours know the new owner', async () =>
+    (await known()).every((found) => found === mac),
+  );
+  t.same(await known(), [mac, mac]);
 });
 
 t.test('the bridge keeps its MAC while ports come and go', async (t) => {

@@ -52,8 +52,7 @@ for (const [config, definition] of CONFIGS) {
       { config: full, attachment, args: {}, hostId: 'test-host' },
       { ips: ips.map(({ interface: _, ...one }: { interface: number }) => one), routes, dns: {} },
     );
-    const kinds = plan.filter(({ kind }) => kind !== 'announce');
-    for (const line of render(kinds, { netns: b.netns, masquerade: renderCommands })) {
+    for (const line of render(plan, { netns: b.netns, masquerade: renderCommands })) {
       await execIn(typed.host.netns, 'sh', ['-ec', line]);
     }
     t.same(await state(b.netns), await state(a.netns), 'container');
