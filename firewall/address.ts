@@ -26,6 +26,11 @@ export function parseSources(sources: readonly string[]): Source[] {
   return [...seen.values()];
 }
 
+/** Whether parseExceptions takes it. */
+export function isPrefix(text: string): boolean {
+  return ipaddr.isValidCIDR(text) && !text.endsWith('/0');
+}
+
 /**
  * Destinations that keep their source, as network addresses with prefix length, multicast included, sorted and without
  * repetition; throws CniError(invalidConfig) for what is no prefix.

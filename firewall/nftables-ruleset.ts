@@ -3,7 +3,7 @@
  * network's chain), one base chain that asks the maps, and one chain per network. The number of rules depends on the number of networks,
  * never on the number of containers.
  */
-import { type IpFamily, parseExceptions, parseSources } from './address.ts';
+import { type IpFamily, isPrefix, parseExceptions, parseSources } from './address.ts';
 import type { Membership } from './firewall.ts';
 import { masqueradeChain, networkLabel, ownerMark, RULES_MARK } from './ownership.ts';
 
@@ -30,9 +30,11 @@ export function networkComments(network: string, except: readonly string[]): str
   return [...prefixes[4], ...prefixes[6]].map((prefix) => KEEP + prefix).concat(masqueradeComment(network));
 }
 
-/** The excepted prefixes that a network's chain has now, read from its rules' comments. */
+/** The excepted prefixes that a network's chain has now, read from its rules' comments; what is no prefix is not ours. */
 export function exceptionsOf(comments: readonly (string | undefined)[]): string[] {
-  return comments.flatMap((comment) => (comment?.startsWith(KEEP) ? [comment.slice(KEEP.length)] : []));
+  return comments
+    .flatMap((comment) => (comment?.startsWith(KEEP) ? [comment.slice(KEEP.length)] : []))
+    .filter(isPrefix);
 }
 
 /** The table, its maps and the base chain, as nft commands; safe to repeat. */

@@ -3,14 +3,14 @@ import type { Ambient } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { Namespace } from '../netlink/door.ts';
 import { tolerating } from '../netlink/message.ts';
-import { listRules } from '../netlink/nftables-objects.ts';
+import { getChain } from '../netlink/nftables-objects.ts';
 import type { FirewallBackend } from './firewall.ts';
 import { POSTROUTING, TABLE } from './nftables-ruleset.ts';
 import { findProgram } from './program.ts';
 import { legacyTables, NO_NFTABLES } from './xtables.ts';
 
 /**
- * The backend that was asked for, unseen (its probe() tells whether it can work); else nftables, where weft's table stands already, or
+ * The backend that was asked for, unseen (its probe() tells whether it can work); else nftables, where weft's chain stands already, or
  * the kernel has nf_tables and the host does not run on legacy iptables; else iptables. What was chosen once stays, so that a
  * container's DEL looks where its ADD wrote. Starts no process.
  *
@@ -40,10 +40,10 @@ interface Choice {
 
 async function choose(host: Namespace, ambient: Ambient, find: typeof findProgram): Promise<Choice> {
   const [base] = await host.send(
-    tolerating(listRules({ family: 'inet', table: TABLE, chain: POSTROUTING }), 'ENOENT', ...NO_NFTABLES),
+    tolerating(getChain({ family: 'inet', table: TABLE, chain: POSTROUTING }), 'ENOENT', ...NO_NFTABLES),
   );
-  if (base.ok && base.value.length > 0) return { name: 'nftables', lack: undefined };
-  const kernel = base.ok || base.error.errno === 'ENOENT';
+  if (base.ok) return { name: 'nftables', lack: undefined };
+  const kernel = base.error.errno === 'ENOENT';
   const legacy = await runsOnLegacy(host);
   const nft = find(ambient.env, 'nft');
   const iptables = find(ambient.env, 'iptables-restore');
