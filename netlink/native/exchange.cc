@@ -73,7 +73,8 @@ bool isBatch(int32_t family, const std::vector<Header>& messages) {
   return family == kNetfilter && messages.front().fields.nlmsg_type == NFNL_MSG_BATCH_BEGIN;
 }
 
-// NLM_F_DUMP shares its bits with NLM_F_REPLACE and NLM_F_EXCL, so the kind of message decides (rtnetlink.c).
+// NLM_F_DUMP shares its bits with NLM_F_REPLACE and NLM_F_EXCL, so the kind of message decides (rtnetlink.c). Only these are
+// repeated when interrupted; the kernel dumps on either bit, so NLMSG_DONE ends any exchange.
 bool isDump(int32_t family, const nlmsghdr& header) {
   if ((header.nlmsg_flags & kDump) != kDump) return false;
   return family == kNetfilter || (header.nlmsg_type & 3) == 2;
@@ -103,6 +104,8 @@ Requests readRequests(const Napi::CallbackInfo& info) {
     auto messages = split(own);
     if (messages.empty()) throw refuse(op + ": message is shorter than its header says");
     if (isBatch(static_cast<int32_t>(family), messages)) {
+      // Without its end, nf_tables throws a batch away and acknowledges it all the same.
+      if (messages.back().fields.nlmsg_type != NFNL_MSG_BATCH_END) throw refuse(op + ": the batch has no end");
       requests.list.push_back({static_cast<int32_t>(family), number, 0, std::move(own)});
       continue;
     }
@@ -140,7 +143,8 @@ class Exchange {
   }
 
  private:
-  // Sequence numbers, and NLM_F_ACK on all but the messages of a batch, which say themselves what they want.
+  // Sequence numbers, and NLM_F_ACK on all but the messages of a batch, which say themselves what they want. A dump is
+  // not acknowledged, but what only looks like one is (af_netlink.c, netlink_rcv_skb).
   void stamp(NetlinkSocket& socket) {
     first_ = socket.sequence + 1;
     pending_ = 0;
@@ -152,8 +156,8 @@ class Exchange {
       header.nlmsg_seq = first_ + static_cast<uint32_t>(i);
       header.nlmsg_pid = 0;
       header.nlmsg_flags |= NLM_F_REQUEST;
-      if (!batch_ && !dump_) header.nlmsg_flags |= NLM_F_ACK;
-      if (dump_ || (header.nlmsg_flags & NLM_F_ACK)) {
+      if (!batch_) header.nlmsg_flags |= NLM_F_ACK;
+      if (header.nlmsg_flags & NLM_F_ACK) {
         pending_++;
       } else {
         done_[i] = true;
@@ -205,13 +209,12 @@ class Exchange {
   }
 
   int collect(NetlinkSocket& socket) {
-    int flags = 0;
+    // nf_tables has answered all of a batch when sendto returns; when it refuses, it may owe acknowledgements for ever.
+    const int flags = batch_ ? MSG_DONTWAIT : 0;
     while (pending_ > 0) {
-      // nf_tables has answered all of a batch when sendto returns; after an error it may owe acknowledgements for ever.
-      if (batch_ && failed_ != 0) flags = MSG_DONTWAIT;
       ssize_t size = receive(socket, flags);
       if (size < 0) {
-        if (errno == EAGAIN && flags != 0) break;
+        if (errno == EAGAIN && batch_) return failed_ != 0 ? failed_ : EBADMSG;
         broken_ = true;
         if (errno == EAGAIN) return failed_ != 0 ? failed_ : ETIMEDOUT;
         // The receive buffer ran over. A dump is read again; for a change nobody can tell what was done.
@@ -249,7 +252,6 @@ class Exchange {
       case NLMSG_ERROR:
       case NLMSG_DONE:
         if (header.nlmsg_len >= NLMSG_HDRLEN + sizeof error) memcpy(&error, at + NLMSG_HDRLEN, sizeof error);
-        if (header.nlmsg_type == NLMSG_DONE && !dump_) return;
         if (error < 0) {
           if (failed_ == 0) {
             failed_ = -error;
