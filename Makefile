@@ -18,7 +18,7 @@ deps: node_modules/.installed ## install what is missing: Debian packages for bu
 
 node_modules/.installed: package.json package-lock.json .taprc
 	scripts/install-packages.sh build
-	# Not `npm ci`: it insists on packages for other systems, which not every registry has. The lock file holds all the same.
+# Not `npm ci`: it insists on packages for other systems, which not every registry has. The lock file holds all the same.
 	npm install --no-save --no-audit --no-fund --loglevel=error
 	$(BIN)/tap build >/dev/null 2>&1
 	touch $@
