@@ -13,6 +13,8 @@ export interface AddressManagement {
   add(request: AttachmentRequest<PluginConf>): Promise<IpamResult>;
   check(request: AttachmentRequest<PluginConf>): Promise<void>;
   del(request: AttachmentRequest<PluginConf>): Promise<void>;
+  /** After a failed ADD: gives back what this ADD took. `answer` is what `add` returned; undefined when it threw. */
+  undo(request: AttachmentRequest<PluginConf>, answer: IpamResult | undefined): Promise<void>;
   gc(request: GcRequest<PluginConf>): Promise<void>;
   status(request: VerbRequest<PluginConf>): Promise<void>;
 }
@@ -38,6 +40,10 @@ function own(ipam: Ipam, config: PluginConf): AddressManagement {
     async del(request) {
       await ipam.del(attachmentRequest(request));
     },
+    async undo(request, answer) {
+      // An add that threw took nothing; what it adopted may be a running container's (docs/decisions/0002).
+      if (answer && !answer.adopted) await ipam.del(attachmentRequest(request));
+    },
     async gc(request) {
       await ipam.gc(ipamRequest(request), request.valid);
     },
@@ -58,6 +64,8 @@ async function executed(type: string): Promise<AddressManagement> {
     },
     check: (request) => delegate.delegateCheck(type, request),
     del: (request) => delegate.delegateDel(type, request),
+    // Nobody knows how far a program came that failed, so it gets its DEL in any case (SPEC 1.1, section 4).
+    undo: (request) => delegate.delegateDel(type, request),
     gc: (request) => delegate.delegateGc(type, request),
     status: (request) => delegate.delegateStatus(type, request),
   };

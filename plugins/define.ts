@@ -8,7 +8,7 @@ import { type Applied, apply, collect, linkExists, remove, verify } from '../pla
 import { joinErrors } from '../plan/failure.ts';
 import type { MasqueradeBackend, MasqueradeStep, Step } from '../plan/step.ts';
 import { removeForeignLink } from '../plan/steps/veth.ts';
-import { type AddressManagement, addressManagement } from './address-management.ts';
+import { addressManagement } from './address-management.ts';
 import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
 import { type PluginKit, type Session, withSession } from './session.ts';
@@ -67,15 +67,16 @@ async function add<C extends PluginConf>(
   const input = inputOf(request);
   const links = definition.links(input);
   const early = ipam?.needsLink ? await apply(links, session) : undefined;
+  let answer: IpamResult | undefined;
   try {
-    const answer = ipam ? await ipam.add(request) : NO_ADDRESSES;
+    answer = ipam ? await ipam.add(request) : NO_ADDRESSES;
     const completed = answerOf(definition, request.config, answer);
     const plan = [...links, ...definition.addresses(input, completed)];
     const applied = await apply(early ? plan.slice(links.length) : plan, session, early?.facts);
     const own = resultOf(plan, applied.facts, request.attachment, completed, request.config.dns);
     return mergeResults(request.prevResult, own);
   } catch (error) {
-    await takeBack(request, early, ipam);
+    await takeBack(request, early, () => ipam?.undo(request, answer));
     throw error;
   }
 }
@@ -84,11 +85,11 @@ async function add<C extends PluginConf>(
 async function takeBack<C extends PluginConf>(
   request: AttachmentRequest<C>,
   early: Applied | undefined,
-  ipam: AddressManagement | undefined,
+  release: () => Promise<void> | undefined,
 ): Promise<void> {
   const failures = (await early?.undo()) ?? [];
   try {
-    await ipam?.del(request);
+    await release();
   } catch (error) {
     failures.push(
       `could not release the addresses: ${error instanceof Error ? error.message : String(error)}`,
