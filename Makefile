@@ -55,6 +55,7 @@ demo: build ## wire two containers to a bridge on a simulated host, show each st
 bench: build ## compare with Debian's containernetworking-plugins in one run (root; some minutes)
 	scripts/install-packages.sh test
 	$(BIN)/tsx bench/run.ts
+	$(BIN)/tsx bench/ipam.ts
 
 install: build ## put the executables where runtimes look [DESTDIR= BINDIR=/opt/cni/bin]
 	install -d $(DESTDIR)$(BINDIR)

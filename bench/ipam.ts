@@ -1,6 +1,7 @@
 /**
  * What an address costs, in process: ADD and DEL with ten and with 10,000 leases in the store, and what it costs when
- * another program changed the folder in between, so that every lease must be read. Debian's host-local, as a process, for comparison.
+ * another program changed the folder in between, so that every lease must be read. Then our executable and Debian's,
+ * as whole processes.
  *
  * Usage: tsx bench/ipam.ts [--rounds 200]
  */
@@ -19,6 +20,7 @@ import { median, p99 } from './statistics.ts';
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '200' } } });
 const rounds = Number(values.rounds);
 const REFERENCE = '/usr/lib/cni/host-local';
+const WEFT = path.resolve(import.meta.dirname, '../dist/bin/host-local');
 const root = mkdtempSync(path.join(tmpdir(), 'weft-bench-ipam-'));
 
 interface Store {
@@ -78,10 +80,12 @@ async function measure(
   return times;
 }
 
-function runReference({ request }: Store, verb: 'add' | 'del', id: string): void {
-  execFileSync(REFERENCE, {
-    input: JSON.stringify(request(id).config),
+function runProcess(file: string, { request }: Store, verb: 'add' | 'del', id: string): void {
+  const { config, ambient } = request(id);
+  execFileSync(file, {
+    input: JSON.stringify(config),
     env: {
+      WEFT_RUN_DIR: ambient.paths.runDir,
       CNI_COMMAND: verb.toUpperCase(),
       CNI_CONTAINERID: id,
       CNI_IFNAME: 'eth0',
@@ -91,7 +95,7 @@ function runReference({ request }: Store, verb: 'add' | 'del', id: string): void
   });
 }
 
-/** Three contestants, each [with few, with many leases]. */
+/** The contestants, each [with few, with many leases]. */
 const few = store(10);
 const many = store(10_000);
 const ours = (one: Store) => (verb: 'add' | 'del', id: string) => hostLocal[verb](one.request(id));
@@ -109,22 +113,29 @@ const touch =
   () =>
     utimesSync(dir, 1, 1);
 const slow = Math.ceil(rounds / 10);
+const processes = Math.ceil(rounds / 4);
 rows.push([
   'weft, every lease read',
   await measure(slow, touch(few), ours(few)),
   await measure(slow, touch(many), ours(many)),
 ]);
-if (existsSync(REFERENCE)) {
-  const theirs = (one: Store) => (verb: 'add' | 'del', id: string) => runReference(one, verb, id);
+for (const [name, file] of [
+  ['weft, as a process', WEFT],
+  ['reference, as a process', REFERENCE],
+] as const) {
+  if (!existsSync(file)) throw new Error(`${file} is not there: wanted to compare with it`);
+  const called = (one: Store) => (verb: 'add' | 'del', id: string) => runProcess(file, one, verb, id);
   rows.push([
-    'reference, as a process',
-    await measure(slow, nothing, theirs(few)),
-    await measure(slow, nothing, theirs(many)),
+    name,
+    await measure(processes, nothing, called(few)),
+    await measure(processes, nothing, called(many)),
   ]);
 }
 rmSync(root, { recursive: true });
 
-console.log(`milliseconds, median (p99) of ${rounds}; of ${slow} below the first two lines`);
+console.log(
+  `milliseconds, median (p99) of ${rounds} rounds; ${slow} where every lease is read, ${processes} as processes`,
+);
 console.log(
   `${''.padEnd(30)}${'10 leases'.padStart(18)}${'10,000 leases'.padStart(18)}${'ratio'.padStart(8)}`,
 );
