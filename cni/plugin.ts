@@ -63,6 +63,8 @@ export interface PluginVerbs<C = NetConf> {
   readonly config: ConfigSchema<C>;
   /** CNI_ARGS keys that this plugin knows besides IgnoreUnknown and K8S_*; others are an error unless IgnoreUnknown=1. */
   readonly knownArgs: readonly string[];
+  /** False: CNI_NETNS must be set, but is not looked at. People call IPAM by hand with /dev/null there. */
+  readonly usesNetns?: false;
   /** Semantic checks of the configuration, pure; throws CniError(invalidConfig). Runs for ADD, CHECK and STATUS; DEL and GC tolerate. */
   validate?(config: C): void;
   add(request: AttachmentRequest<C>): Promise<Result>;

@@ -153,7 +153,8 @@ async function perform<C>(
     if (valid !== undefined) await plugin.gc({ ...request, valid });
     return '';
   }
-  const attachment = attachmentRequest(command, request, environment, look);
+  const looked = plugin.usesNetns === false ? environment.netns : checkNetns(command, environment, look);
+  const attachment = attachmentRequest(command, request, environment, looked);
   if (command === 'ADD') return add(plugin, attachment);
   await (command === 'CHECK' ? plugin.check(attachment) : plugin.del(attachment));
   return '';
@@ -176,12 +177,11 @@ function attachmentRequest<C>(
   command: 'ADD' | 'CHECK' | 'DEL',
   request: VerbRequest<C>,
   environment: Environment,
-  look: LookAtNamespace,
+  netns: string,
 ): AttachmentRequest<C> {
   const config = request.config as Record<string, unknown>;
   const prevResult = readPrevResult(command, config, request);
   const { containerId, ifname } = environment;
-  const netns = checkNetns(command, environment, look);
   const attachment = { network: config.name as string, containerId, ifname, netns };
   return { ...request, attachment, ...(prevResult !== undefined && { prevResult }) };
 }

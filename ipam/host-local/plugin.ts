@@ -14,6 +14,7 @@ export const hostLocalPlugin: PluginVerbs<HostLocalConf> = {
   about: 'addresses from ranges, leased in files on this host',
   config: hostLocalSchema,
   knownArgs: ['IP'],
+  usesNetns: false,
   validate: (config) => hostLocal.validate(config as IpamNetConf),
 
   async add(request) {

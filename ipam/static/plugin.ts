@@ -11,6 +11,7 @@ export const staticPlugin: PluginVerbs<StaticConf> = {
   about: 'addresses that stand in the configuration or come from the runtime',
   config: staticSchema,
   knownArgs: ['IP', 'GATEWAY'],
+  usesNetns: false,
   validate: (config) => staticIpam.validate(config as IpamNetConf),
 
   async add(request) {
