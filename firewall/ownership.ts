@@ -63,9 +63,14 @@ export function iptablesNames(network: string): {
  * told apart by a hash, and is still found again, since both sides derive it.
  */
 export function ownerMark(id: AttachmentId): string {
+  return ownerMarkWithin(COMMENT_BYTES, id);
+}
+
+/** The same, where a comment says more than whose it is; `room` in bytes, 93 or more. */
+export function ownerMarkWithin(room: number, id: AttachmentId): string {
   const plain = `${id.containerId} ${id.ifname}`;
   // No quote or backslash gets into a comment, whatever a caller lets through: nft and iptables-restore would read it as syntax.
   const safe = plain.replaceAll(/[^A-Za-z0-9_.@:+ -]/g, '_');
-  if (safe === plain && plain.length <= COMMENT_BYTES) return plain;
+  if (safe === plain && plain.length <= room) return plain;
   return `${safe.slice(0, 60)}~${digest(plain)} ${safe.slice(-15).trimStart()}`;
 }

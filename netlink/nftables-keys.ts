@@ -1,5 +1,5 @@
 /** Keys, values and comments of nf_tables elements, as bytes. */
-import { maskBytes, parseIp, parsePrefix, text, wrong } from './codec.ts';
+import { mac, maskBytes, parseIp, parsePrefix, text, wrong } from './codec.ts';
 import { align, Writer } from './writer.ts';
 
 /** What nft itself takes (NFTNL_UDATA_COMMENT_MAXLEN). */
@@ -30,6 +30,13 @@ export function linkNameKey(name: string): Uint8Array {
   const to = new Writer();
   text(16).write(to, name);
   to.reserve(16 - to.length);
+  return to.finish();
+}
+
+/** A key of type ether_addr. Throws RangeError. */
+export function macKey(address: string): Uint8Array {
+  const to = new Writer();
+  mac.write(to, address);
   return to.finish();
 }
 

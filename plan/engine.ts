@@ -89,23 +89,25 @@ export interface CollectScope {
   network: string;
   /** Everything else of the network is stale. */
   valid: readonly AttachmentId[];
-  /** Absent: the network does not masquerade, and a host without any packet filter is fine. */
-  masquerade?: { backend?: MasqueradeBackend | undefined } | undefined;
+  /** Backends to look in; undefined stands for the one that fits this host. None: a host without any packet filter is fine. */
+  masquerade: readonly (MasqueradeBackend | undefined)[];
+  macFilter: boolean;
 }
 
 /** Removes what a network left on the host and belongs to none of the valid attachments. Never throws. */
 export async function collect(
-  { network, valid, masquerade }: CollectScope,
+  { network, valid, masquerade, macFilter }: CollectScope,
   surroundings: Surroundings,
 ): Promise<Collected> {
   const collected: Collected = { removed: [], errors: [] };
-  const parts = [() => collectHostLinks(network, valid, surroundings)];
-  if (masquerade) {
-    parts.push(async () => {
-      const backend = await surroundings.firewall(masquerade.backend);
+  const parts = [
+    () => collectHostLinks(network, valid, surroundings),
+    ...masquerade.map((name) => async () => {
+      const backend = await surroundings.firewall(name);
       return await backend.collectMasquerade(network, valid);
-    });
-  }
+    }),
+    ...(macFilter ? [async () => (await surroundings.macFilter()).collect(network, valid)] : []),
+  ];
   for (const part of parts) {
     try {
       collected.removed.push(...(await part()));

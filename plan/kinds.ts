@@ -4,6 +4,7 @@ import { address } from './steps/address.ts';
 import { announce } from './steps/announce.ts';
 import { bridge } from './steps/bridge.ts';
 import { linkUp } from './steps/link-up.ts';
+import { macFilter } from './steps/mac-filter.ts';
 import { masquerade } from './steps/masquerade.ts';
 import { neighbour } from './steps/neighbour.ts';
 import { route } from './steps/route.ts';
@@ -20,6 +21,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   sysctl,
   announce,
   masquerade,
+  'mac-filter': macFilter,
 };
 
 /** What knows how to do a step. */

@@ -37,8 +37,6 @@ export interface VethStep {
   /** Bytes; absent: that of `master`, else of the default route's link. */
   mtu?: number;
   port?: PortOptions;
-  /** Frames from this port with another source MAC are dropped (macspoofchk). */
-  antiSpoof?: boolean;
 }
 
 /** A link that exists already is set up (loopback). */
@@ -125,6 +123,17 @@ export interface MasqueradeStep {
   backend?: MasqueradeBackend;
 }
 
+/** Frames that come in by a link on the host with a source MAC other than the container's are dropped. */
+export interface MacFilterStep {
+  kind: 'mac-filter';
+  network: string;
+  containerId: string;
+  ifname: string;
+  /** The host's end of the container's link. */
+  dev: string;
+  mac: string;
+}
+
 export type Step =
   | BridgeStep
   | VethStep
@@ -134,6 +143,7 @@ export type Step =
   | NeighbourStep
   | SysctlStep
   | AnnounceStep
-  | MasqueradeStep;
+  | MasqueradeStep
+  | MacFilterStep;
 
 export type Plan = readonly Step[];

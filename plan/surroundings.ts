@@ -1,4 +1,5 @@
 import type { FirewallBackend } from '../firewall/firewall.ts';
+import type { MacFilter } from '../firewall/mac-filter.ts';
 import type { Namespace } from '../netlink/door.ts';
 import type { MasqueradeBackend, Where } from './step.ts';
 
@@ -9,6 +10,8 @@ export interface Surroundings {
   readonly container: Namespace | undefined;
   /** The backend that was asked for, else what fits this host. Opened when a step first needs it. */
   firewall(backend?: MasqueradeBackend): Promise<FirewallBackend>;
+  /** Loaded when a step first needs it. */
+  macFilter(): Promise<MacFilter>;
   /** Milliseconds. */
   sleep(duration: number): Promise<void>;
 }

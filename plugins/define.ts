@@ -2,11 +2,13 @@
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { AttachmentRequest, GcRequest, PluginVerbs, VerbRequest } from '../cni/plugin.ts';
 import type { Result } from '../cni/types.ts';
+import type { Holdings } from '../firewall/holdings.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
 import { describeDifference } from '../plan/difference.ts';
 import { type Applied, apply, collect, linkExists, remove, verify } from '../plan/engine.ts';
 import { joinErrors } from '../plan/failure.ts';
-import type { MasqueradeBackend, MasqueradeStep, Step } from '../plan/step.ts';
+import { hostLinkName } from '../plan/names.ts';
+import type { MasqueradeBackend, Step } from '../plan/step.ts';
 import { removeForeignLink } from '../plan/steps/veth.ts';
 import { addressManagement } from './address-management.ts';
 import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
@@ -114,8 +116,8 @@ async function check<C extends PluginConf>(
   ipam?.validate();
   const answer = answerFrom(prevResult, attachment.ifname);
   const { plan, foreign } = adopt(planFor(definition, inputOf(request), answer), prevResult);
-  // Another implementation's masquerade has rules of its own shape, of which we know nothing.
-  const checked = foreign ? plan.filter(({ kind }) => kind !== 'masquerade') : plan;
+  // Another implementation has packet filter rules of its own shape, of which we know nothing.
+  const checked = foreign ? plan.filter(({ kind }) => kind !== 'masquerade' && kind !== 'mac-filter') : plan;
   const differences = await verify(checked, session);
   if (differences.length > 0) {
     const lines = differences.map(describeDifference);
@@ -132,22 +134,38 @@ function askedBackend(config: PluginConf): MasqueradeBackend | undefined {
   return backend === 'iptables' || backend === 'nftables' ? backend : undefined;
 }
 
-/** The parts of an attachment that outlive its link. */
-function masqueradeOf<C extends PluginConf>({
-  config,
-  attachment,
-  prevResult,
-}: AttachmentRequest<C>): Step[] {
-  if (!config.ipMasq) return [];
+/** What the host holds of the network; the configuration may have said something else when ADD came. */
+async function holdingsOf(session: Session, network: string): Promise<Holdings> {
+  const { holdings } = await import('../firewall/holdings.ts');
+  return await holdings(session.host, network);
+}
+
+/** The backends in which something of the network may be; undefined stands for the one that fits this host. */
+function backendsOf(config: PluginConf, held: Holdings): (MasqueradeBackend | undefined)[] {
+  const asked = askedBackend(config);
+  if (!config.ipMasq || held.masquerade.some((name) => name === (asked ?? name))) return held.masquerade;
+  return [...held.masquerade, asked];
+}
+
+/** The parts of an attachment that outlive its link `dev` on the host. */
+function beyondTheLink<C extends PluginConf>(
+  { config, attachment, prevResult }: AttachmentRequest<C>,
+  dev: string,
+  held: Holdings,
+): Step[] {
   const { network, containerId, ifname } = attachment;
+  const owner = { network, containerId, ifname };
   const sources = prevResult ? answerFrom(prevResult, ifname).ips.map(({ address }) => address) : [];
-  const backend = askedBackend(config);
-  const step: MasqueradeStep = {
-    kind: 'masquerade',
-    ...{ network, containerId, ifname, sources, except: [] },
-    ...(backend && { backend }),
-  };
-  return [step];
+  return [
+    ...backendsOf(config, held).map(
+      (backend): Step => ({
+        kind: 'masquerade',
+        ...{ ...owner, sources, except: [] },
+        ...(backend && { backend }),
+      }),
+    ),
+    ...(held.macFilter ? [{ kind: 'mac-filter', ...owner, dev, mac: '' } as const] : []),
+  ];
 }
 
 /** The links' part of the plan, also of a configuration that ADD would refuse by now: names follow from the attachment alone. */
@@ -176,14 +194,18 @@ async function del<C extends PluginConf>(
       errors.push(error);
     }
   };
-  // Link, then masquerade, then lease: an address that can be given out again has nothing left on the host.
+  // Link, then packet filter, then lease: an address that can be given out again has nothing left on the host.
   const links = linksOf(definition, request).filter((step) => step.kind === 'veth');
   await attempt(() => remove(links, session));
   const { plan: adopted, foreign } = adopt(links, request.prevResult);
   for (const step of foreign ? adopted : []) {
     if (step.kind === 'veth') await attempt(() => removeForeignLink(step, session));
   }
-  await attempt(() => remove(masqueradeOf(request), session));
+  await attempt(async () => {
+    const held = await holdingsOf(session, network);
+    const dev = hostLinkName(network, { containerId, ifname });
+    await remove(beyondTheLink(request, dev, held), session);
+  });
   await attempt(async () => {
     if (!request.config.ipMasq) return;
     const { removeReferenceDebris } = await import('../firewall/debris.ts');
@@ -198,14 +220,16 @@ async function del<C extends PluginConf>(
 
 async function gc<C extends PluginConf>(request: GcRequest<C>, session: Session): Promise<void> {
   const { config, valid } = request;
+  const failures: unknown[] = [];
+  const held = await holdingsOf(session, config.name).catch((error: unknown): Holdings => {
+    failures.push(error);
+    return { masquerade: [], macFilter: false };
+  });
   const { removed, errors } = await collect(
-    {
-      network: config.name,
-      valid,
-      ...(config.ipMasq ? { masquerade: { backend: askedBackend(config) } } : {}),
-    },
+    { network: config.name, valid, masquerade: backendsOf(config, held), macFilter: held.macFilter },
     session,
   );
+  errors.push(...failures);
   for (const what of removed) request.ambient.log(`GC of ${config.name}: removed ${what}`);
   try {
     const ipam = await addressManagement(config);
@@ -223,6 +247,7 @@ async function status<C extends PluginConf>(request: VerbRequest<C>, session: Se
   if (config.ipMasq) {
     await (await session.firewall(askedBackend(config))).probe();
   }
+  if (config.macspoofchk) await (await session.macFilter()).probe();
   const ipam = await addressManagement(config);
   ipam?.validate();
   await ipam?.status(request);

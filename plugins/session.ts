@@ -82,6 +82,10 @@ export async function withSession<T>(
         backends.set(backend, open);
         return open;
       },
+      async macFilter() {
+        const { macFilter } = await import('../firewall/mac-filter.ts');
+        return macFilter(host, ambient);
+      },
       sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
     });
   } finally {

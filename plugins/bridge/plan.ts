@@ -1,6 +1,6 @@
 /** The bridge plugin as a plan: a veth pair per container, its host end a port of a bridge. */
 import { CniError, ErrorCode } from '../../cni/errors.ts';
-import type { IpConfig } from '../../cni/types.ts';
+import type { Attachment, IpConfig } from '../../cni/types.ts';
 import type { IpamResult } from '../../ipam/ipam.ts';
 import { bridgeMac, hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
 import { canonical, defaultRoute, familyOf, firstAddress, parsePrefix } from '../../plan/prefix.ts';
@@ -27,13 +27,6 @@ export function validateBridge(config: BridgeConf): void {
     throw new CniError(
       ErrorCode.unsupportedField,
       `vlan ${config.vlan} together with isGateway is not supported: the gateway would be outside the VLAN`,
-    );
-  }
-  if (config.macspoofchk) {
-    // Better no container than one that is thought to be held to its MAC.
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      'macspoofchk true is not supported yet: remove it, or keep this network on the reference bridge plugin',
     );
   }
   if (config.disableContainerInterface && config.ipam?.type) {
@@ -89,12 +82,18 @@ function containerMac({ config, args, attachment }: PlanInput<BridgeConf>): stri
   return asked ? asked.toLowerCase() : linkMac(attachment.network, attachment, 'container');
 }
 
+function macFilter({ network, containerId, ifname }: Attachment, dev: string, mac: string): Step {
+  return { kind: 'mac-filter', network, containerId, ifname, dev, mac };
+}
+
 export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
   const { config, attachment, hostId } = input;
   const { network, ifname } = attachment;
   const mtu = config.mtu ? { mtu: config.mtu } : {};
   const port = portOptions(config);
   const name = bridgeName(config);
+  const hostName = hostLinkName(network, attachment);
+  const insideMac = containerMac(input);
   return [
     {
       kind: 'bridge',
@@ -104,15 +103,16 @@ export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
       ...(config.promiscMode && { promisc: true }),
       ...(usesVlans(config) && { vlanFiltering: true }),
     },
+    ...(config.macspoofchk ? [macFilter(attachment, hostName, insideMac)] : []),
     {
       kind: 'veth',
       host: {
-        name: hostLinkName(network, attachment),
+        name: hostName,
         mac: linkMac(network, attachment, 'host'),
         alias: hostLinkAlias(network, attachment),
         master: name,
       },
-      inside: { name: ifname, mac: containerMac(input), up: !config.disableContainerInterface },
+      inside: { name: ifname, mac: insideMac, up: !config.disableContainerInterface },
       ...mtu,
       ...(Object.keys(port).length > 0 && { port }),
     },

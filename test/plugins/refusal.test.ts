@@ -96,7 +96,6 @@ const BAD: [config: object, code: number, says: RegExp][] = [
   [{ ...L2, vlanTrunk: [{ minID: 9, maxID: 5 }] }, 7, /vlanTrunk\[0\].minID 9 is greater than maxID 5/],
   [{ ...L2, vlanTrunk: [{}] }, 7, /vlanTrunk\[0\] has neither/],
   [{ ...BRIDGE, vlan: 5 }, 2, /vlan 5 together with isGateway/],
-  [{ ...L2, macspoofchk: true }, 2, /macspoofchk true is not supported/],
   [{ ...L2, isGateway: true }, 7, /isGateway needs one/],
   [{ ...BRIDGE, ipam: { type: 'host-local', subnet: '10.1.0.0/99' } }, 7, /10\.1\.0\.0\/99/],
   [{ ...BRIDGE, ipam: { type: 'no-such-ipam' } }, 105, /no-such-ipam/],
