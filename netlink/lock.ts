@@ -21,3 +21,13 @@ export async function lock(path: string): Promise<() => void> {
     throw withCode(error, `lock ${path}`);
   }
 }
+
+/** As lock(), without waiting: undefined when somebody else holds it. */
+export function tryLock(path: string): (() => void) | undefined {
+  try {
+    const fd = loadNative().tryLock(path);
+    return fd < 0 ? undefined : () => closeSync(fd);
+  } catch (error) {
+    throw withCode(error, `lock ${path}`);
+  }
+}

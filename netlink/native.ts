@@ -29,6 +29,10 @@ export interface Native {
     listener: (bytes: Uint8Array | undefined, errno: number) => void,
   ): Promise<number>;
   closeMonitor(id: number): void;
+  /** Who is at the other end of a connected Unix socket (SO_PEERCRED); `pid` is 0 outside of our PID namespace. */
+  peerOf(fd: number): { pid: number; uid: number };
+  /** One datagram to a Unix socket; a path that begins with '@' is an abstract name. */
+  sendDatagram(path: string, text: string): void;
 }
 
 export interface Answers {

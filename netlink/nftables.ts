@@ -281,7 +281,10 @@ function readElements(messages: readonly RawMessage[]): Element[] {
   );
 }
 
-/** All elements of a set or map; ENOENT when the set or the table is missing. */
+/**
+ * All elements of a set or map; ENOENT when the set or the table is missing. While the kernel grows the hash table of a set
+ * without a `size` (right after many additions), one may come twice and another not at all: ask getElements to be certain.
+ */
 export function listElements(set: SetRef): Op<Element[]> {
   const header = { family: FAMILIES[set.family] };
   const bytes = elementsMessage.encode(message(NFT_MSG_GETSETELEM), NLM_F_DUMP, header, {

@@ -20,7 +20,7 @@ napi=$(cd "$root" && node -p 'require("node-addon-api").include_dir')
 echo "building $copy/netlink/weft-core.node"
 g++ -std=c++17 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined \
   -fPIC -shared -pthread -DNAPI_VERSION=8 -DNODE_ADDON_API_DISABLE_DEPRECATED -DNODE_ADDON_API_CPP_EXCEPTIONS \
-  -DNODE_GYP_MODULE_NAME=weft -DBUILDING_NODE_EXTENSION \
+  -DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS -DNODE_GYP_MODULE_NAME=weft -DBUILDING_NODE_EXTENSION \
   -I"$headers" -I"$root/$napi" -I"$napi" -o "$copy/netlink/weft-core.node" "$copy"/netlink/native/*.cc
 
 # Node itself leaks by design at exit, so only errors count.

@@ -78,6 +78,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<waitLock>(env, exports, "waitLock");
   expose<openMonitor>(env, exports, "openMonitor");
   expose<closeMonitor>(env, exports, "closeMonitor");
+  expose<peerOf>(env, exports, "peerOf");
+  expose<sendDatagram>(env, exports, "sendDatagram");
   return exports;
 }
 

@@ -114,6 +114,8 @@ Napi::Value tryLock(const Napi::CallbackInfo& info);
 Napi::Value waitLock(const Napi::CallbackInfo& info);
 Napi::Value openMonitor(const Napi::CallbackInfo& info);
 Napi::Value closeMonitor(const Napi::CallbackInfo& info);
+Napi::Value peerOf(const Napi::CallbackInfo& info);
+Napi::Value sendDatagram(const Napi::CallbackInfo& info);
 
 inline int check(int result, const char* call) {
   if (result < 0) throw SystemError{errno, call};

@@ -59,7 +59,8 @@ void tell(Monitor* monitor, const uint8_t* data, size_t size, int error) {
     if (error == 0) bytes = Napi::Buffer<uint8_t>::Copy(env, data, size);
     monitor->listener.MakeCallback(env.Global(), {bytes, Napi::Number::New(env, error)}, *monitor->context);
   } catch (const Napi::Error& failure) {
-    napi_fatal_exception(env, failure.Value());
+    // Empty when the environment is being terminated and cannot run anything.
+    if (!failure.IsEmpty()) napi_fatal_exception(env, failure.Value());
   }
 }
 

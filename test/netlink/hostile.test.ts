@@ -1,4 +1,5 @@
 /** The native functions, called with everything that is wrong: each call throws, rejects or answers; the process lives. */
+import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
@@ -211,7 +212,7 @@ t.test('well-framed nonsense reaches the kernel, which says no, and the socket s
         );
       },
     ),
-    { numRuns: 6000 },
+    { numRuns: 3000 },
   );
   // The same socket still answers properly.
   const { bytes } = listLinks();
@@ -276,14 +277,18 @@ t.test('locks with odd paths', async (t) => {
 t.test('worker threads load it, use it, and are ended in the middle', async (t) => {
   const { path } = await namespaceFor(t);
   const { Worker } = await import('node:worker_threads');
-  const source = `const native = require(${JSON.stringify(addon())});
+  const held = join(t.testdir({}), 'lock');
+  const fd = native.tryLock(held);
+  t.teardown(() => closeSync(fd));
+  const source = `const native = require(${JSON.stringify(addon())}), LOCK = ${JSON.stringify(held)};
     native.openNamespace(${JSON.stringify(path)}).then(({ handle }) =>
       native.openMonitor(handle, 0, Uint32Array.of(1), () => {}).then(() => {
         require('node:worker_threads').parentPort.postMessage('up');
         const dump = Buffer.from('1400000012000103000000000000000000000000', 'hex');
+        native.waitLock(LOCK).catch(() => {});
         (function more() { native.send(handle, dump, Uint32Array.of(0, 0, 20, 0), new Uint32Array()).then(more); })();
       }));`;
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 40; i++) {
     const worker = new Worker(source, { eval: true });
     await new Promise((up, failed) => worker.once('message', up).once('error', failed));
     await worker.terminate();

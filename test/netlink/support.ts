@@ -28,9 +28,12 @@ export async function namespaceFor(t: Test): Promise<TestNamespace> {
   t.teardown(() => execFileSync('ip', ['netns', 'del', name]));
   const ns = await openDoor().open(path);
   t.teardown(() => ns.close());
+  // Under scripts/asan.sh, other people's programs are not what is looked at.
+  const env = { ...process.env, LD_PRELOAD: '' };
   const run = (program: string, ...args: string[]) =>
     execFileSync('ip', ['netns', 'exec', name, program, ...args], {
       encoding: 'utf8',
+      env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   return {
@@ -39,7 +42,7 @@ export async function namespaceFor(t: Test): Promise<TestNamespace> {
     ns,
     run,
     json: (program, ...args) => JSON.parse(run(program, ...args) || '[]'),
-    nft: (rules) => execFileSync('ip', ['netns', 'exec', name, 'nft', '-f', '-'], { input: rules }),
+    nft: (rules) => execFileSync('ip', ['netns', 'exec', name, 'nft', '-f', '-'], { input: rules, env }),
   };
 }
 
