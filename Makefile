@@ -6,7 +6,7 @@ BIN := node_modules/.bin
 # Node's headers, where they lie beside this Node; otherwise node-gyp fetches them.
 NODE_PREFIX := $(shell node -p "path.dirname(path.dirname(process.execPath))")
 NODE_DIR := $(if $(wildcard $(NODE_PREFIX)/include/node/node.h),--nodedir=$(NODE_PREFIX))
-SOURCES := $(shell find netlink cni plan firewall ipam plugins runtime cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
+SOURCES := $(shell find netlink cni plan firewall ipam plugins runtime agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := build
 .PHONY: help deps build validators check format pure test demo bench install uninstall clean
@@ -25,7 +25,7 @@ node_modules/.installed: package.json package-lock.json .taprc
 
 build: dist/bin/weft ## make the executables: dist/bin/{weft,bridge,ptp,...}
 
-build/Release/weft.node: node_modules/.installed binding.gyp $(wildcard netlink/native/*) bin/launcher.cc
+build/Release/weft.node: node_modules/.installed binding.gyp $(wildcard netlink/native/* bin/launcher/*)
 	$(BIN)/node-gyp configure build $(NODE_DIR) --loglevel=error >build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
 	@rm -f build.log
 	@touch $@

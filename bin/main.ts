@@ -3,6 +3,8 @@
  * A plugin's name runs the protocol skeleton; anything else is the `weft` command.
  */
 import { writeSync } from 'node:fs';
+import type { Ambient } from '../cni/ambient.ts';
+import type { PluginVerbs } from '../cni/plugin.ts';
 import { runPlugin } from '../cni/skel.ts';
 import { isPluginName, loadPlugin } from '../plugins/registry.ts';
 import { realAmbient } from '../runtime/ambient.ts';
@@ -22,6 +24,19 @@ function writeAll(fd: number, text: string): void {
   }
 }
 
+/** What the launcher says when the agent went away in the middle of this request: its ADD had begun to change the host. */
+async function afterAgent(plugin: PluginVerbs, ambient: Ambient): Promise<Ambient> {
+  const { WEFT_HALF_DONE: halfDone, ...env } = ambient.env;
+  if (!halfDone) return ambient;
+  const input = await ambient.input();
+  const again = { ...ambient, env, input: async () => input };
+  if (env.CNI_COMMAND === 'ADD') {
+    const { clearAway } = await import('../cni/clear-away.ts');
+    await clearAway(plugin, again);
+  }
+  return again;
+}
+
 async function main(calledAs: string, file: string, args: string[]): Promise<number> {
   const name = [calledAs, file].find(isPluginName);
   const ambient = realAmbient(process.env);
@@ -29,7 +44,8 @@ async function main(calledAs: string, file: string, args: string[]): Promise<num
     const { runWeft } = await import('../cli/app.ts');
     return await runWeft(args, ambient);
   }
-  const { status, stdout, stderr } = await runPlugin(await loadPlugin(name), ambient);
+  const plugin = await loadPlugin(name);
+  const { status, stdout, stderr } = await runPlugin(plugin, await afterAgent(plugin, ambient));
   writeAll(2, stderr);
   writeAll(1, stdout);
   return status;

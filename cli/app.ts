@@ -14,7 +14,7 @@ import {
 } from '@stricli/core';
 import type { Ambient } from '../cni/ambient.ts';
 import { CniError } from '../cni/errors.ts';
-import { completion, demo, plan, version } from './commands.ts';
+import { agent, completion, demo, plan, version } from './commands.ts';
 import { UsageError, type WeftContext } from './context.ts';
 import { net } from './net/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
@@ -40,13 +40,14 @@ ENVIRONMENT
   WEFT_CONF_DIR    network configurations [/etc/cni/net.d]
   WEFT_DATA_DIR    leases [/var/lib/cni/networks]
   WEFT_CACHE_DIR   results, shared with libcni's users [/var/lib/cni]
-  WEFT_RUN_DIR     locks [/run/weft]
+  WEFT_RUN_DIR     locks, the agent's socket [/run/weft]
+  WEFT_AGENT       'off': plugins do not ask the agent
   NO_COLOR         no colour, also on a terminal`;
 
 /** The command tree. */
 export function weftApplication(): Application<WeftContext> {
   const root = buildRouteMap({
-    routes: { net, plan, demo, version, completion },
+    routes: { net, plan, agent, demo, version, completion },
     docs: { brief: 'Container networks that explain themselves', fullDescription: DESCRIPTION },
   });
   return buildApplication(root, {

@@ -1,5 +1,6 @@
 /** The commands besides `weft net`: how they are called. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
+import type { AgentFlags } from './agent/command.ts';
 import type { WeftContext } from './context.ts';
 import type { DemoFlags } from './demo/bridge.ts';
 import { argFlag, capFlag, ifnameFlag, jsonFlag } from './net/flags.ts';
@@ -88,6 +89,27 @@ const bridge = buildCommand<DemoFlags, [string?], WeftContext>({
 export const demo = buildRouteMap({
   routes: { bridge },
   docs: { brief: 'Demonstrations in simulated hosts' },
+});
+
+export const agent = buildCommand<AgentFlags, [], WeftContext>({
+  loader: async () => (await import('./agent/command.ts')).runAgent,
+  parameters: {
+    flags: {
+      logLevel: {
+        kind: 'enum',
+        values: ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+        brief: 'Least important lines to log',
+        default: 'info',
+      },
+    },
+  },
+  docs: {
+    brief: 'Serve the plugins of this host from one process that stays',
+    fullDescription:
+      'A plugin then starts no Node: it asks the agent, and does without where there is none (WEFT_AGENT=off: always).\n' +
+      'Runs in the foreground until TERM or INT, and logs JSON lines on standard output. The plugins find it by\n' +
+      'WEFT_RUN_DIR/agent.sock: one agent for each such folder. Needs root.',
+  },
 });
 
 export const version = buildCommand<{ json?: boolean }, [], WeftContext>({

@@ -38,6 +38,11 @@ export interface Ambient {
   input(): Promise<string>;
   /** One line of log on stderr; never on stdout. */
   log(line: string): void;
+  /**
+   * An ADD that has found nothing of its attachment is about to make it: whoever serves the request after a crash must clear away
+   * first what this ADD made so far.
+   */
+  begins?(): void;
   /** Milliseconds since the epoch. */
   now(): number;
   /** Identity of this host for derived MAC addresses: the machine id, or the boot id where there is none. */

@@ -11,12 +11,7 @@ export async function lock(path: string): Promise<() => void> {
   const native = loadNative();
   try {
     const free = native.tryLock(path);
-    const fd = free >= 0 ? free : await native.waitLock(path);
-    let held = true;
-    return () => {
-      if (held) closeSync(fd);
-      held = false;
-    };
+    return releaseOf(free >= 0 ? free : await native.waitLock(path));
   } catch (error) {
     throw withCode(error, `lock ${path}`);
   }
@@ -26,8 +21,17 @@ export async function lock(path: string): Promise<() => void> {
 export function tryLock(path: string): (() => void) | undefined {
   try {
     const fd = loadNative().tryLock(path);
-    return fd < 0 ? undefined : () => closeSync(fd);
+    return fd < 0 ? undefined : releaseOf(fd);
   } catch (error) {
     throw withCode(error, `lock ${path}`);
   }
+}
+
+/** Idempotent: a second close might hit somebody else's descriptor. */
+function releaseOf(fd: number): () => void {
+  let held = true;
+  return () => {
+    if (held) closeSync(fd);
+    held = false;
+  };
 }

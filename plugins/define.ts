@@ -68,6 +68,7 @@ async function add<C extends PluginConf>(
   }
   const input = inputOf(request);
   const links = definition.links(input);
+  request.ambient.begins?.();
   const early = ipam?.needsLink ? await apply(links, session) : undefined;
   let answer: IpamResult | undefined;
   try {

@@ -21,6 +21,7 @@ const out = `${target}.new`;
 /** What the plugins' cold path must not read: each is a bundle of its own, loaded when it is first used. */
 const SEPARATE = [
   { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.cjs' },
+  { from: /\/agent\/serve\.ts$/, entry: 'agent/serve.ts', file: 'weft-agent.cjs' },
   { from: /^execa$/, entry: 'execa', file: 'weft-execa.cjs' },
 ] as const;
 
@@ -101,6 +102,7 @@ function warmUp(): void {
     WEFT_DATA_DIR: `${state}/data`,
     WEFT_RUN_DIR: `${state}/run`,
     CNI_COMMAND: command,
+    WEFT_AGENT: 'off',
     CNI_CONTAINERID: 'warm-up',
     CNI_IFNAME: 'eth0',
     CNI_PATH: out,

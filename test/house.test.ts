@@ -17,7 +17,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   plan: ['netlink', 'firewall', 'cni'],
   plugins: ['cni', 'plan', 'ipam', 'firewall', 'netlink'],
   runtime: ['cni', 'netlink', 'plan', 'plugins', 'ipam'],
-  cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime'],
+  agent: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime'],
+  cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'agent'],
   bin: ['cni', 'plugins', 'runtime', 'cli'],
 };
 

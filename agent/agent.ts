@@ -1,0 +1,113 @@
+/** The agent's inside: serves requests of launchers by the same code that the cold path runs. */
+import { clearAway } from '../cni/clear-away.ts';
+import type { PluginVerbs } from '../cni/plugin.ts';
+import { type Outcome, runPlugin } from '../cni/skel.ts';
+import type { Door } from '../netlink/door.ts';
+import { isPluginName, loadPlugin, PLUGIN_NAMES, type PluginName } from '../plugins/registry.ts';
+import { placeOf } from './identity.ts';
+import { KeptDoor } from './kept-door.ts';
+import type { Request } from './protocol.ts';
+import { Queues } from './queues.ts';
+import { type Caller, requestAmbient } from './request-ambient.ts';
+
+/** One request that was served. */
+export interface Served {
+  plugin: PluginName;
+  command: string;
+  containerId: string;
+  ifname: string;
+  status: number;
+  /** Milliseconds that it waited for others of its container, and that it ran. */
+  waited: number;
+  ran: number;
+  /** Nobody took the answer any more; what an ADD had made was taken away again. */
+  abandoned: boolean;
+}
+
+/** For log and metrics. */
+export interface AgentHooks {
+  served?(request: Served): void;
+}
+
+/** Who asked, and whether the answer still reaches it. */
+export interface WaitingCaller extends Caller {
+  readonly gone: boolean;
+}
+
+/** A path or configuration that means something else in the caller's working folder than here. */
+const RELATIVE_FOLDER = /"(?:dataDir|resolvConf)"\s*:\s*"[^/"]/i;
+const FOLDERS = ['WEFT_DATA_DIR', 'WEFT_RUN_DIR', 'WEFT_CACHE_DIR', 'WEFT_CONF_DIR', 'CNI_PATH', 'CNI_NETNS'];
+
+const isRelative = (folders: string) =>
+  folders.split(':').some((folder) => folder !== '' && !folder.startsWith('/'));
+
+export class Agent {
+  readonly #door: KeptDoor;
+  readonly #hooks: AgentHooks;
+  readonly #plugins = new Map<PluginName, Promise<PluginVerbs>>();
+  readonly #containers = new Queues();
+  readonly #locks = new Queues();
+
+  constructor(door: Door, hooks: AgentHooks = {}) {
+    this.#door = new KeptDoor(door);
+    this.#hooks = hooks;
+  }
+
+  /** Loads every plugin, so that the first request does not. */
+  async warmUp(): Promise<void> {
+    await Promise.all(PLUGIN_NAMES.map((name) => this.#plugin(name)));
+  }
+
+  /** Why a request is left to the cold path; undefined when serve() may be called. Touches nothing. */
+  objection({ names, netns, env, input }: Request): string | undefined {
+    if (!names.some(isPluginName)) return `no plugin is called ${names.join(' or ')}`;
+    if (placeOf(env.CNI_NETNS) !== netns) return 'CNI_NETNS leads elsewhere from here';
+    const relative = FOLDERS.find((key) => isRelative(env[key] ?? ''));
+    if (relative !== undefined) return `${relative} is relative to a folder that is not the agent's`;
+    if (RELATIVE_FOLDER.test(input))
+      return "the configuration has a path relative to a folder that is not the agent's";
+    return undefined;
+  }
+
+  /**
+   * Serves a request that objection() has none against: in order for one container and plugin, side by side otherwise. What an ADD
+   * made for a caller that went away is taken back, before anything else of that container is served. Never throws.
+   */
+  async serve(request: Request, caller: WaitingCaller): Promise<Outcome> {
+    const { env } = request;
+    const name = request.names.find(isPluginName) as PluginName;
+    const containerId = env.CNI_CONTAINERID ?? '';
+    const came = performance.now();
+    const work = async (): Promise<Outcome> => {
+      const started = performance.now();
+      const ambient = requestAmbient(request, caller, this.#locks);
+      const plugin = await this.#plugin(name);
+      const outcome = await runPlugin(plugin, ambient);
+      const command = env.CNI_COMMAND ?? '';
+      const abandoned = caller.gone;
+      if (abandoned && command === 'ADD' && outcome.status === 0) await clearAway(plugin, ambient);
+      this.#hooks.served?.({
+        ...{ plugin: name, command, containerId, ifname: env.CNI_IFNAME ?? '', status: outcome.status },
+        ...{ waited: started - came, ran: performance.now() - started, abandoned },
+      });
+      return outcome;
+    };
+    // A delegate has its plugin's container and another name: it must not wait for the one that waits for it.
+    return containerId === '' ? work() : this.#containers.run(`${name} ${containerId}`, work);
+  }
+
+  /** Resolves when all that was taken is done. */
+  async idle(): Promise<void> {
+    await this.#containers.idle();
+  }
+
+  close(): void {
+    this.#door.close();
+  }
+
+  #plugin(name: PluginName): Promise<PluginVerbs> {
+    const loaded = this.#plugins.get(name) ?? loadPlugin(name, { door: this.#door });
+    this.#plugins.set(name, loaded);
+    return loaded;
+  }
+}
