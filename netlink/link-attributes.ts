@@ -69,6 +69,10 @@ export const macvlanData = new Attributes({
   broadcastQueueLength: attribute(7, 'IFLA_MACVLAN_BC_QUEUE_LEN', u32),
 });
 
+export const vlanData = new Attributes({
+  id: attribute(1, 'IFLA_VLAN_ID', u16),
+});
+
 /** The same for a veth's peer as for the link itself, so declared apart. */
 const common = {
   mac: attribute(1, 'IFLA_ADDRESS', mac),
@@ -89,6 +93,7 @@ const linkInfo = new Attributes({
   veth: attribute(2, 'IFLA_INFO_DATA', nested(vethData), ['kind', 'veth']),
   vxlan: attribute(2, 'IFLA_INFO_DATA', nested(vxlanData), ['kind', 'vxlan']),
   macvlan: attribute(2, 'IFLA_INFO_DATA', nested(macvlanData), ['kind', 'macvlan']),
+  vlan: attribute(2, 'IFLA_INFO_DATA', nested(vlanData), ['kind', 'vlan']),
   slaveKind: attribute(4, 'IFLA_INFO_SLAVE_KIND', text(64)),
   port: attribute(5, 'IFLA_INFO_SLAVE_DATA', nested(portData), ['slaveKind', 'bridge']),
 });

@@ -8,6 +8,7 @@ import {
   linkMessage,
   type macvlanData,
   type portData,
+  type vlanData,
   type vxlanData,
 } from './link-attributes.ts';
 import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, nothing, operation } from './message.ts';
@@ -71,6 +72,7 @@ export interface Link {
   bridge: BridgeOptions | undefined;
   vxlan: VxlanOptions | undefined;
   macvlan: Values<typeof macvlanData.table> | undefined;
+  vlan: Values<typeof vlanData.table> | undefined;
   /** How it stands in its bridge. */
   port: PortSettings | undefined;
 }
@@ -100,6 +102,7 @@ export function decodeLink(message: RawMessage): Link {
     bridge: found.info?.bridge,
     vxlan: found.info?.vxlan,
     macvlan: found.info?.macvlan,
+    vlan: found.info?.vlan,
     port: found.info?.port,
   };
 }
@@ -276,6 +279,12 @@ export function createMacvlan(
   const { lower, mode = 'bridge', broadcastQueueLength } = link;
   const macvlan = { mode: MACVLAN_MODES[mode], broadcastQueueLength };
   return create(link, `create macvlan ${link.name}`, { link: lower, info: { kind: 'macvlan', macvlan } });
+}
+
+/** One VLAN of `lower` (index) as a link of its own: frames of that VLAN (IEEE 802.1Q), without their tag. */
+export function createVlan(link: NewLink & { lower: number; id: number }): Op<Link> {
+  const { name, lower, id } = link;
+  return create(link, `create vlan ${name}`, { link: lower, info: { kind: 'vlan', vlan: { id } } });
 }
 
 /** One VLAN, or with `end` a range, of a bridge port. */

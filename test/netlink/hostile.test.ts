@@ -71,7 +71,6 @@ t.test('any function with any arguments', async (t) => {
   const names = Object.keys(functions).filter(
     (name) => name !== 'waitLock' && name !== 'tryLock',
   ) as (keyof Native)[];
-  t.equal(names.length, 10);
   let calls = 0;
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...names), fc.array(junk, { maxLength: 5 }), async (name, args) => {
@@ -84,8 +83,9 @@ t.test('any function with any arguments', async (t) => {
         return;
       if (name === 'openNamespace' && args[0] === undefined) return;
       const result = await outcome(() => functions[name](...args));
-      // Closing and removing what is not there is no error.
-      if (!/^close|^remove/.test(name) && !(result instanceof Error)) throw new Error(`${name} took it`);
+      // Closing and removing what is not there is no error; a descriptor of the test's own may be a socket.
+      if (!/^close|^remove|^peerOf/.test(name) && !(result instanceof Error))
+        throw new Error(`${name} took it`);
       calls++;
     }),
     { numRuns: 8000 },

@@ -65,6 +65,10 @@ export const CASES: Readonly<Record<string, Case>> = {
     }),
     except: { IFLA_NET_NS_FD: 'number of a descriptor' },
   },
+  'vlan link': {
+    command: 'ip link add link br0 name br0.5 address 02:00:00:00:00:05 up type vlan id 5',
+    op: link.createVlan({ name: 'br0.5', mac: '02:00:00:00:00:05', up: true, lower: 10, id: 5 }),
+  },
   vxlan: {
     command: 'ip link add vx1 type vxlan id 77 local 10.1.0.1 dev br0 dstport 4790 ttl 9 nolearning',
     op: link.createVxlan({
