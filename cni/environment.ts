@@ -32,7 +32,7 @@ interface Variable {
 const VARIABLES: readonly Variable[] = [
   { name: 'CNI_CONTAINERID', requiredFor: ['ADD', 'CHECK', 'DEL'], fault: containerIdFault },
   { name: 'CNI_NETNS', requiredFor: ['ADD', 'CHECK'] },
-  { name: 'CNI_IFNAME', requiredFor: ['ADD', 'CHECK', 'DEL'], fault: ifnameFault },
+  { name: 'CNI_IFNAME', requiredFor: ['ADD', 'CHECK', 'DEL'], fault: linkNameFault },
   // As libcni's skel demands; the specification's text does not.
   { name: 'CNI_PATH', requiredFor: ['ADD', 'CHECK', 'DEL', 'GC'] },
 ];
@@ -79,8 +79,11 @@ function containerIdFault(id: string): string | undefined {
   return NAME_PATTERN.test(id) ? undefined : `is ${quoted(id)}: wanted ${NAME_WANTED}`;
 }
 
-/** dev_valid_name in the kernel's net/core/dev.c, and `%`, of which the kernel would make another name. */
-function ifnameFault(name: string): string | undefined {
+/**
+ * What is wrong with the name of a link, in words that come after its field; undefined when nothing is. By dev_valid_name in the
+ * kernel's net/core/dev.c, and `%`, of which the kernel would make another name.
+ */
+export function linkNameFault(name: string): string | undefined {
   if (Buffer.byteLength(name) > 15) return `is ${quoted(name)}: wanted at most 15 bytes`;
   if (name === '.' || name === '..') return `is ${quoted(name)}: wanted another name than "." and ".."`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused

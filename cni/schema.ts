@@ -9,8 +9,9 @@ import type { JSONSchema } from 'json-schema-to-ts';
 
 export const mac = {
   type: 'string',
-  pattern: '^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$',
-  title: 'a MAC address such as 0a:58:0a:01:00:02',
+  // is_valid_ether_addr in the kernel's linux/etherdevice.h: neither multicast nor zero.
+  pattern: '^(?!(00:){5}00$)[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$',
+  title: 'a MAC address such as 0a:58:0a:01:00:02 (unicast)',
 } as const satisfies JSONSchema;
 
 /** An address without prefix length, either family. */
@@ -33,11 +34,11 @@ export const ipOrCidr = {
   title: 'an IPv4 or IPv6 address, with or without prefix length',
 } as const satisfies JSONSchema;
 
-/** dev_valid_name in the kernel's net/core/dev.c; `%` would be a template there. */
+/** dev_valid_name in the kernel's net/core/dev.c; `%` would be a template there. It counts bytes: see linkNameFault. */
 export const linkName = {
   type: 'string',
-  pattern: '^(?!\\.{1,2}$)[^/:%\\s]{1,15}$',
-  title: 'the name of a link: 1 to 15 characters, no "/", ":", "%" or white space',
+  pattern: '^(?!\\.{1,2}$)[^/:%\\s\\u0000-\\u001f\\u007f]{1,15}$',
+  title: 'the name of a link: 1 to 15 characters, no "/", ":", "%", white space or control character',
 } as const satisfies JSONSchema;
 
 /** Bytes. Go programs write 0 for what is not set. */

@@ -2,7 +2,7 @@
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { Attachment, IpConfig, Route } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
-import { addressOf, familyOf, networkOf } from '../plan/prefix.ts';
+import { addressOf, canonical, familyOf, networkOf } from '../plan/prefix.ts';
 import type { MasqueradeBackend, RouteStep, Step } from '../plan/step.ts';
 
 /** RT_SCOPE_LINK (linux/rtnetlink.h). */
@@ -64,6 +64,36 @@ export function masquerade(
 /** Neighbours learn where the container's addresses are now. */
 export function announce(dev: string, mac: string, ips: readonly IpConfig[]): Step {
   return { kind: 'announce', dev, mac, addresses: ips.map((ip) => addressOf(ip.address)) };
+}
+
+/** IPv6 does not run on a link of less (RFC 8200, section 5): bytes. */
+const IPV6_MIN_MTU = 1280;
+
+/** Refuses what the kernel would (net/ipv6/addrconf.c): IPv6 addresses on a link whose configured MTU is too small. */
+export function requireMtu(type: string, mtu: number | undefined, ips: readonly IpConfig[]): void {
+  const six = ips.find(({ address }) => familyOf(address) === 6);
+  if (!mtu || mtu >= IPV6_MIN_MTU || six === undefined) return;
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `${type}: mtu ${mtu} is too small for ${six.address}: IPv6 needs ${IPV6_MIN_MTU} at least (RFC 8200, section 5)`,
+  );
+}
+
+/** A gateway is another address of the same family. */
+export function checkGateways(type: string, ips: readonly IpConfig[]): void {
+  const refuse = (problem: string) => new CniError(ErrorCode.invalidConfig, `${type}: ${problem}`);
+  for (const { address, gateway } of ips) {
+    if (!gateway) continue;
+    if (familyOf(gateway) !== familyOf(address)) {
+      throw refuse(`the gateway ${gateway} of ${address} is of the other family: set one of the same`);
+    }
+    // The host's end would have the container's address: neither could reach the other.
+    if (canonical(gateway) === canonical(addressOf(address))) {
+      throw refuse(
+        `${address} has itself as gateway: give the container another address, or set another gateway`,
+      );
+    }
+  }
 }
 
 export function requireAddresses(type: string, answer: IpamResult, why: string): void {

@@ -2,6 +2,7 @@
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { AttachmentRequest, GcRequest, PluginVerbs, VerbRequest } from '../cni/plugin.ts';
 import type { Result } from '../cni/types.ts';
+import { formatResult } from '../cni/versions.ts';
 import type { Holdings } from '../firewall/holdings.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
 import { describeDifference } from '../plan/difference.ts';
@@ -74,6 +75,8 @@ async function add<C extends PluginConf>(
   try {
     answer = ipam ? await ipam.add(request) : NO_ADDRESSES;
     const completed = answerOf(definition, request.config, answer);
+    // What the configuration's version cannot say is refused while nothing is made yet.
+    formatResult(mergeResults(request.prevResult, { interfaces: [], ...completed }), request.cniVersion);
     const plan = [...links, ...definition.addresses(input, completed)];
     const applied = await apply(early ? plan.slice(links.length) : plan, session, early?.facts);
     const own = resultOf(plan, applied.facts, request.attachment, completed, request.config.dns);

@@ -33,7 +33,7 @@ export function readStatic(config: IpamNetConf, args: Readonly<Record<string, st
     const field = `ipam.addresses[${n}]`;
     return {
       prefix: readPrefix(address, `${field}.address`, ErrorCode.invalidConfig),
-      gateway: gateway ? readGateway(gateway, `${field}.gateway`, ErrorCode.invalidConfig) : undefined,
+      gateway: gateway ? readGateway(gateway, `${field}.gateway`, address) : undefined,
     };
   });
   const asked = askedSources(conf, args).findLast(({ texts }) => texts.length > 0);
@@ -88,8 +88,18 @@ function readPrefix(text: string, field: string, code: number): Prefix {
   );
 }
 
-function readGateway(text: string, field: string, code: number): string {
-  const address = parseAddress(text);
-  if (address !== undefined) return formatAddress(address);
-  throw new CniError(code, `${field}: wanted an IPv4 or IPv6 address, found ${JSON.stringify(text)}`);
+/** `address` is whose gateway it is. */
+function readGateway(text: string, field: string, address: string): string {
+  const gateway = parseAddress(text);
+  const found = `found ${JSON.stringify(text)}`;
+  if (gateway === undefined) {
+    throw new CniError(ErrorCode.invalidConfig, `${field}: wanted an IPv4 or IPv6 address, ${found}`);
+  }
+  if (gateway.family !== parsePrefix(address)?.address.family) {
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `${field}: wanted an address of the family of ${address}, ${found}`,
+    );
+  }
+  return formatAddress(gateway);
 }

@@ -22,22 +22,27 @@ async function read(step: SysctlStep, surroundings: Surroundings): Promise<strin
   }
 }
 
+async function write(step: SysctlStep, surroundings: Surroundings): Promise<void> {
+  // Reading first: the file may be right already and not writable (a read-only /proc).
+  const found = await read(step, surroundings);
+  if (found === undefined || found === step.value) return;
+  try {
+    await namespaceOf(surroundings, step.in).writeFile(file(step.key), step.value);
+  } catch (error) {
+    throw new CniError(
+      ErrorCode.io,
+      `cannot set ${step.key} to ${step.value} ${place(step.in)} (it is ${found}): ${codeOf(error) ?? error}`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
+
 /** Host settings are shared by all containers, so neither a failed ADD nor DEL takes them back. */
 export const sysctl: StepKind<SysctlStep> = {
   async apply(step, run) {
-    // Reading first: the file may be right already and not writable (a read-only /proc).
-    const found = await read(step, run.surroundings);
-    if (found === undefined || found === step.value) return;
-    try {
-      await namespaceOf(run.surroundings, step.in).writeFile(file(step.key), step.value);
-    } catch (error) {
-      throw new CniError(
-        ErrorCode.io,
-        `cannot set ${step.key} to ${step.value} ${place(step.in)} (it is ${found}): ${codeOf(error) ?? error}`,
-        undefined,
-        { cause: error },
-      );
-    }
+    // Last, because it is not taken back: an ADD that fails elsewhere leaves the host's settings alone.
+    run.atEnd(() => write(step, run.surroundings));
   },
 
   async verify(step, look) {

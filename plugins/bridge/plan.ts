@@ -1,22 +1,36 @@
 /** The bridge plugin as a plan: a veth pair per container, its host end a port of a bridge. */
+import { linkNameFault } from '../../cni/environment.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { mac as macSchema } from '../../cni/schema.ts';
 import type { Attachment, IpConfig } from '../../cni/types.ts';
 import type { IpamResult } from '../../ipam/ipam.ts';
 import { bridgeMac, hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
-import { canonical, defaultRoute, familyOf, firstAddress, parsePrefix } from '../../plan/prefix.ts';
+import { canonical, defaultRoute, familyOf, firstAddress, overlap, parsePrefix } from '../../plan/prefix.ts';
 import type { PortOptions, Step } from '../../plan/step.ts';
-import { announce, containerRoutes, forwarding, masquerade, requireAddresses } from '../addressing.ts';
+import {
+  announce,
+  checkGateways,
+  containerRoutes,
+  forwarding,
+  masquerade,
+  requireAddresses,
+  requireMtu,
+} from '../addressing.ts';
 import type { PlanInput } from '../definition.ts';
 import type { BridgeConf } from './schema.ts';
 
 const bridgeName = (config: BridgeConf) => config.bridge ?? 'cni0';
 const isGateway = (config: BridgeConf) => Boolean(config.isGateway || config.isDefaultGateway);
+/** On every IPv6 link, whatever its subnet (RFC 4291, section 2.5.6). */
+const isLinkLocal = (address: string) => overlap(address, 'fe80::/10');
 const usesVlans = (config: BridgeConf) => Boolean(config.vlan || config.vlanTrunk?.length);
 
 const refuse = (message: string) => new CniError(ErrorCode.invalidConfig, message);
 
 /** Fields that do not fit each other. Throws CniError(invalidConfig) or (unsupportedField). */
 export function validateBridge(config: BridgeConf): void {
+  const fault = linkNameFault(bridgeName(config));
+  if (fault !== undefined) throw refuse(`bridge ${fault}`);
   if (config.hairpinMode && config.promiscMode) {
     throw refuse('hairpinMode and promiscMode are both true: set one of them');
   }
@@ -58,10 +72,10 @@ function trunkRanges(config: BridgeConf): { min: number; max: number }[] {
 /** Throws CniError(invalidEnvironment). */
 export function validateBridgeArgs(args: Readonly<Record<string, string>>): void {
   const mac = args.MAC;
-  if (!mac || /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) return;
+  if (!mac || new RegExp(macSchema.pattern).test(mac)) return;
   throw new CniError(
     ErrorCode.invalidEnvironment,
-    `CNI_ARGS: MAC is "${mac}", wanted a MAC address such as 0a:58:0a:01:00:02`,
+    `CNI_ARGS: MAC is ${JSON.stringify(mac)}, wanted ${macSchema.title}`,
   );
 }
 
@@ -121,9 +135,18 @@ export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
 
 /** Gateways and default routes that the configuration asks for and IPAM did not give. */
 export function bridgeAnswer(config: BridgeConf, ipam: IpamResult): IpamResult {
+  requireMtu('bridge', config.mtu, ipam.ips);
   if (!isGateway(config)) return ipam;
   requireAddresses('bridge', ipam, 'isGateway needs one');
   const ips = ipam.ips.map((ip) => ({ ...ip, gateway: ip.gateway ?? firstAddress(ip.address) }));
+  checkGateways('bridge', ips);
+  const outside = ips.find(({ address, gateway }) => !overlap(gateway, address) && !isLinkLocal(gateway));
+  if (outside) {
+    throw refuse(
+      `isGateway is true, but the gateway ${outside.gateway} is not in the subnet of ${outside.address}: ` +
+        'the container could not reach it',
+    );
+  }
   if (!config.isDefaultGateway) return { ...ipam, ips };
   const routes = [...ipam.routes];
   for (const { address, gateway } of ips) {

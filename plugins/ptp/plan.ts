@@ -10,10 +10,12 @@ import { addressOf, canonical, familyOf, hostPrefix, networkOf } from '../../pla
 import type { Step } from '../../plan/step.ts';
 import {
   announce,
+  checkGateways,
   containerRoutes,
   forwarding,
   masquerade,
   requireAddresses,
+  requireMtu,
   SCOPE_LINK,
 } from '../addressing.ts';
 import type { PlanInput } from '../definition.ts';
@@ -44,7 +46,8 @@ export function ptpLinks({ config, attachment }: PlanInput<PtpConf>): Step[] {
   ];
 }
 
-export function ptpAnswer(_config: PtpConf, ipam: IpamResult): IpamResult {
+export function ptpAnswer(config: PtpConf, ipam: IpamResult): IpamResult {
+  requireMtu('ptp', config.mtu, ipam.ips);
   requireAddresses('ptp', ipam, 'the host needs one to route to');
   for (const { address, gateway } of ipam.ips) {
     if (gateway) continue;
@@ -53,6 +56,7 @@ export function ptpAnswer(_config: PtpConf, ipam: IpamResult): IpamResult {
       `ptp: IPAM gave ${address} without a gateway: set one, it becomes the host's end of the link`,
     );
   }
+  checkGateways('ptp', ipam.ips);
   return ipam;
 }
 

@@ -56,7 +56,7 @@ t.test('long values and long lists of faults are cut', async (t) => {
 
 t.test('schemas in words', async (t) => {
   for (const [schema, words] of [
-    [mac, 'a MAC address such as 0a:58:0a:01:00:02'],
+    [mac, 'a MAC address such as 0a:58:0a:01:00:02 (unicast)'],
     [{ const: 5 }, '5'],
     [{ enum: ['a'] }, '"a"'],
     [{ type: 'number' }, 'a number'],

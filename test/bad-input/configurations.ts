@@ -1,0 +1,26 @@
+/** Configurations with which nothing is wrong: what the tables change. */
+
+const V = { cniVersion: '1.1.0' } as const;
+
+export const HOST_LOCAL = {
+  type: 'host-local',
+  ranges: [[{ subnet: '10.1.0.0/24' }]],
+  routes: [{ dst: '0.0.0.0/0' }],
+};
+export const STATIC = { type: 'static', addresses: [{ address: '10.1.0.5/24', gateway: '10.1.0.1' }] };
+
+export const BRIDGE = { ...V, name: 'bad', type: 'bridge', bridge: 'br0', isGateway: true, ipam: HOST_LOCAL };
+export const PTP = { ...V, name: 'bad', type: 'ptp', ipam: HOST_LOCAL };
+export const LOOPBACK = { ...V, name: 'bad', type: 'loopback' };
+/** As another plugin would hand it on. */
+export const LEASES = { ...V, name: 'bad', type: 'bridge', ipam: HOST_LOCAL };
+export const FIXED = { ...V, name: 'bad', type: 'bridge', ipam: STATIC };
+
+/** By the name of the executable. */
+export const GOOD: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  bridge: BRIDGE,
+  ptp: PTP,
+  loopback: LOOPBACK,
+  'host-local': LEASES,
+  static: FIXED,
+};
