@@ -10,10 +10,12 @@ import { neighbour } from './steps/neighbour.ts';
 import { route } from './steps/route.ts';
 import { sysctl } from './steps/sysctl.ts';
 import { veth } from './steps/veth.ts';
+import { vlan } from './steps/vlan.ts';
 
 const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>> } = {
   bridge,
   veth,
+  vlan,
   'link-up': linkUp,
   address,
   route,

@@ -39,6 +39,17 @@ export interface VethStep {
   port?: PortOptions;
 }
 
+/**
+ * One VLAN of a bridge as a link of the host, which carries the gateway's addresses; shared by attachments, like the bridge: made if
+ * missing, never removed by one attachment's DEL.
+ */
+export interface VlanStep {
+  kind: 'vlan';
+  name: string;
+  bridge: string;
+  id: number;
+}
+
 /** A link that exists already is set up (loopback). */
 export interface LinkUpStep {
   kind: 'link-up';
@@ -137,6 +148,7 @@ export interface MacFilterStep {
 export type Step =
   | BridgeStep
   | VethStep
+  | VlanStep
   | LinkUpStep
   | AddressStep
   | RouteStep

@@ -16,7 +16,8 @@ function described(name: string, facts: Facts[string] | undefined, sandbox?: str
 /** The links that a plan makes or uses, in its order; the container's is the one with a sandbox. */
 function interfacesOf(plan: Plan, facts: Facts, netns: string): Interface[] {
   return plan.flatMap((step) => {
-    if (step.kind === 'bridge') return [described(step.name, facts[`host/${step.name}`])];
+    if (step.kind === 'bridge' || step.kind === 'vlan')
+      return [described(step.name, facts[`host/${step.name}`])];
     if (step.kind !== 'veth') return [];
     const { host, inside } = step;
     return [
@@ -90,7 +91,7 @@ export function adopt(plan: Plan, previous: Result | undefined): Adopted {
   const veth = plan.find((step): step is VethStep => step.kind === 'veth');
   if (!previous || !veth) return { plan, foreign: false };
   const inside = previous.interfaces[insideInterface(previous, veth.inside.name)];
-  const bridges = new Set(plan.flatMap((step) => (step.kind === 'bridge' ? [step.name] : [])));
+  const bridges = new Set(plan.flatMap((step) => ('name' in step ? [step.name] : [])));
   const outside = previous.interfaces.filter(({ name, sandbox }) => !sandbox && !bridges.has(name));
   const host =
     outside.find(({ name }) => name === veth.host.name) ?? outside.find(({ name }) => /^veth/.test(name));

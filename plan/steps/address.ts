@@ -81,6 +81,12 @@ export function conflicting(
     .map(({ cidr }) => cidr);
 }
 
+/** Whose ports share the address: the bridge that it is on, or whose VLAN it is on. */
+function bridgeOf({ dev }: AddressStep, run: Run): string {
+  for (const step of run.plan) if (step.kind === 'vlan' && step.name === dev) return step.bridge;
+  return dev;
+}
+
 /** An address of a link that many attachments share: a bridge's, as their gateway. */
 async function applyShared(step: AddressStep, index: number, run: Run): Promise<void> {
   const reply = await run.once(`addresses of ${index} ${place(step.in)}`, () =>
@@ -95,7 +101,7 @@ async function applyShared(step: AddressStep, index: number, run: Run): Promise<
   if (others.length > 0 && step.shared !== 'replace') {
     throw new CniError(
       ErrorCode.conflict,
-      `bridge ${step.dev} has address ${others.join(', ')}, configuration wants ${step.address}: ` +
+      `${bridgeOf(step, run) === step.dev ? 'bridge' : 'link'} ${step.dev} has address ${others.join(', ')}, configuration wants ${step.address}: ` +
         'set forceAddress or remove the address',
     );
   }
@@ -115,7 +121,7 @@ async function applyShared(step: AddressStep, index: number, run: Run): Promise<
       what: `take ${step.address} off ${step.dev}`,
       // Another attachment may count on it by now.
       async undo() {
-        if (await hasOtherPorts(step.dev, run)) return;
+        if (await hasOtherPorts(bridgeOf(step, run), run)) return;
         await namespace.send(tolerating(deleteAddress(index, step.address), 'EADDRNOTAVAIL', 'ENODEV'));
       },
     },

@@ -23,7 +23,13 @@ const bridgeName = (config: BridgeConf) => config.bridge ?? 'cni0';
 const isGateway = (config: BridgeConf) => Boolean(config.isGateway || config.isDefaultGateway);
 /** On every IPv6 link, whatever its subnet (RFC 4291, section 2.5.6). */
 const isLinkLocal = (address: string) => overlap(address, 'fe80::/10');
+/** What carries the gateway's addresses: the bridge, or a link of its own in the VLAN. */
+const gatewayLink = (config: BridgeConf) =>
+  config.vlan && isGateway(config) ? `${bridgeName(config)}.${config.vlan}` : bridgeName(config);
 const usesVlans = (config: BridgeConf) => Boolean(config.vlan || config.vlanTrunk?.length);
+
+/** IFNAMSIZ - 1. */
+const LONGEST_NAME = 15;
 
 const refuse = (message: string) => new CniError(ErrorCode.invalidConfig, message);
 
@@ -37,10 +43,10 @@ export function validateBridge(config: BridgeConf): void {
   if (config.vlan && config.vlanTrunk?.length) {
     throw refuse('vlan and vlanTrunk are both set: a port is in one VLAN or is a trunk');
   }
-  if (config.vlan && isGateway(config)) {
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      `vlan ${config.vlan} together with isGateway is not supported: the gateway would be outside the VLAN`,
+  if (gatewayLink(config).length > LONGEST_NAME) {
+    throw refuse(
+      `the gateway's link would be ${gatewayLink(config)}, and a link's name has at most ${LONGEST_NAME} characters: ` +
+        'choose a shorter name for the bridge',
     );
   }
   if (config.disableContainerInterface && config.ipam?.type) {
@@ -156,17 +162,20 @@ export function bridgeAnswer(config: BridgeConf, ipam: IpamResult): IpamResult {
   return { ...ipam, ips, routes };
 }
 
-function gatewayAddresses(config: BridgeConf, ips: readonly IpConfig[]): Step[] {
+function gatewaySteps(config: BridgeConf, ips: readonly IpConfig[]): Step[] {
+  const [bridge, dev] = [bridgeName(config), gatewayLink(config)];
   const addresses = ips.flatMap(({ address, gateway }) =>
     gateway ? [`${canonical(gateway)}/${parsePrefix(address).length}`] : [],
   );
-  return [...new Set(addresses)].map((address) => ({
-    kind: 'address',
-    in: 'host',
-    dev: bridgeName(config),
-    address,
-    shared: config.forceAddress ? 'replace' : 'refuse',
-  }));
+  return [
+    ...(config.vlan && dev !== bridge ? [{ kind: 'vlan', name: dev, bridge, id: config.vlan } as const] : []),
+    ...[...new Set(addresses)].map(
+      (address): Step => ({
+        ...{ kind: 'address', in: 'host', dev, address },
+        shared: config.forceAddress ? 'replace' : 'refuse',
+      }),
+    ),
+  ];
 }
 
 export function bridgeAddresses(input: PlanInput<BridgeConf>, answer: IpamResult): Step[] {
@@ -181,7 +190,7 @@ export function bridgeAddresses(input: PlanInput<BridgeConf>, answer: IpamResult
     ...(config.enabledad && familyOf(address) === 6 && { dad: true }),
   }));
   return [
-    ...(isGateway(config) ? [...gatewayAddresses(config, ips), ...forwarding(ips)] : []),
+    ...(isGateway(config) ? [...gatewaySteps(config, ips), ...forwarding(ips)] : []),
     ...inside,
     ...containerRoutes(dev, answer),
     ...(config.ipMasq && ips.length > 0 ? [masquerade(attachment, ips, config.ipMasqBackend)] : []),

@@ -78,6 +78,27 @@ t.test('every option of a port, and of the addresses', async (t) => {
   t.ok(lines({ promiscMode: true }).includes('ip link set cni0 promisc on'));
 });
 
+t.test('a gateway in a VLAN has a link of its own', async (t) => {
+  const all = lines({ isGateway: true, vlan: 5 });
+  t.match(all[0], 'type bridge vlan_filtering 1');
+  t.same(all.slice(5, 9), [
+    'ip link add link cni0 name cni0.5 up type vlan id 5',
+    'bridge vlan add dev cni0 vid 5 self',
+    'ip addr add 10.1.0.1/24 dev cni0.5',
+    'ip -6 addr add fd00:1::1/64 dev cni0.5 nodad',
+  ]);
+});
+
+t.test('macspoofchk guards the port before the link is there', async (t) => {
+  const all = lines({ macspoofchk: true }, 'none');
+  const link = all.indexOf(VETH);
+  t.match(all[1], "nft 'add table bridge weft");
+  t.same(all.slice(link - 2, link), [
+    `nft 'add element bridge weft allowed { "vethe3stgvlyn2x" . f6:99:ec:c3:32:0b comment "mynet c1 eth0" }'`,
+    `nft 'add element bridge weft guarded { "vethe3stgvlyn2x" comment "mynet c1 eth0 f6:99:ec:c3:32:0b" }'`,
+  ]);
+});
+
 t.test('masquerade names its owner', async (t) => {
   const text = lines({ ipMasq: true }).join('\n');
   t.match(text, /nft .*10\.1\.0\.2/);

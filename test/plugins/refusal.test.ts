@@ -62,7 +62,7 @@ t.test('an IPv6 address of another prefix does not stand in the way', async (t) 
 t.test('VLANs: refused where the kernel has none, used where it has', async (t) => {
   const world = await makeWorld(t);
   const container = await world.container();
-  const answer = await world.call('ADD', { ...L2, vlan: 100 }, { container });
+  const answer = await world.call('ADD', { ...BRIDGE, vlan: 100 }, { container });
   const { status } = await world.host.exec(
     'ip',
     ['link', 'add', 'probe', 'type', 'bridge', 'vlan_filtering', '1'],
@@ -74,6 +74,7 @@ t.test('VLANs: refused where the kernel has none, used where it has', async (t) 
     t.equal(answer.status, 0);
     const { stdout } = await world.host.exec('bridge', ['-j', 'vlan']);
     t.match(stdout, /"vlan":100/);
+    t.ok((await world.hostLinks()).includes('br0.100'), "the gateway's link");
     return;
   }
   t.match(answer.json, { code: 102, msg: /bridge br0 cannot filter VLANs.*CONFIG_BRIDGE_VLAN_FILTERING/ });
@@ -95,7 +96,7 @@ const BAD: [config: object, code: number, says: RegExp][] = [
   [{ ...L2, vlanTrunk: [{ minID: 5 }] }, 7, /vlanTrunk\[0\] needs both minID and maxID/],
   [{ ...L2, vlanTrunk: [{ minID: 9, maxID: 5 }] }, 7, /vlanTrunk\[0\].minID 9 is greater than maxID 5/],
   [{ ...L2, vlanTrunk: [{}] }, 7, /vlanTrunk\[0\] has neither/],
-  [{ ...BRIDGE, vlan: 5 }, 2, /vlan 5 together with isGateway/],
+  [{ ...BRIDGE, bridge: 'fourteen-chars', vlan: 5 }, 7, /link would be fourteen-chars\.5/],
   [{ ...L2, isGateway: true }, 7, /isGateway needs one/],
   [{ ...BRIDGE, ipam: { type: 'host-local', subnet: '10.1.0.0/99' } }, 7, /10\.1\.0\.0\/99/],
   [{ ...BRIDGE, ipam: { type: 'no-such-ipam' } }, 105, /no-such-ipam/],
