@@ -1,5 +1,5 @@
 import { CniError, ErrorCode } from '../cni/errors.ts';
-import { type Address, formatAddress, parseAddress, parsePrefix } from './prefix.ts';
+import { type Address, formatAddress, parseAddress, parsePrefix } from '../cni/prefix.ts';
 
 /** One place where a runtime may ask for addresses, and what it wrote there. */
 export interface AskedSource {

@@ -1,10 +1,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { isCanonical } from '../cni/prefix.ts';
 import type { AttachmentId } from '../cni/types.ts';
 import { free, readHolder, readLease, unlink, writeNew } from './lease-files.ts';
 import type { LeaseIndex } from './lease-index.ts';
 import { formatLease, type Holder, isHolder, type Leases, parseLease } from './leases.ts';
-import { isCanonical } from './prefix.ts';
 
 /** A lease is written here and then linked to its name, so that no name ever shows a half-written lease. */
 const TEMPORARY = '.weft-lease';

@@ -23,7 +23,7 @@ export async function describeRanges(config: IpamNetConf): Promise<RangeView[]> 
   const [{ default: IpCidr }, { readHostLocal }, prefix] = await Promise.all([
     import('ip-cidr'),
     import('./host-local/config.ts'),
-    import('./prefix.ts'),
+    import('../cni/prefix.ts'),
   ]);
   return readHostLocal(config).sets.flatMap((set) =>
     set.ranges.map(({ subnet, first, last, gateway }) => {

@@ -1,6 +1,6 @@
 import { CniError, ErrorCode } from '../cni/errors.ts';
+import { parseAddress, parsePrefix } from '../cni/prefix.ts';
 import type { Route } from '../cni/types.ts';
-import { parseAddress, parsePrefix } from './prefix.ts';
 
 /** `ipam.routes`, checked for what the schema cannot; every field is passed on. Throws CniError(invalidConfig). */
 export function readRoutes(routes: readonly Route[]): Route[] {

@@ -1,8 +1,8 @@
 /** What bridge and ptp make of IPAM's answer. */
 import { CniError, ErrorCode } from '../cni/errors.ts';
+import { addressOf, canonical, familyOf, networkOf } from '../cni/prefix.ts';
 import type { Attachment, IpConfig, Route } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
-import { addressOf, canonical, familyOf, networkOf } from '../plan/prefix.ts';
 import type { MasqueradeBackend, RouteStep, Step } from '../plan/step.ts';
 
 /** RT_SCOPE_LINK (linux/rtnetlink.h). */

@@ -1,8 +1,8 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { type Address, formatAddress, formatPrefix, parseAddress } from '../../cni/prefix.ts';
 import type { AttachmentId, IpConfig } from '../../cni/types.ts';
 import type { Asked } from '../asked.ts';
 import { formatHolder, formatLease, type Holder, type Leases } from '../leases.ts';
-import { type Address, formatAddress, formatPrefix, parseAddress } from '../prefix.ts';
 import { candidates, formatSet, type RangeSet, rangeFor } from './ranges.ts';
 
 export interface Allocation {

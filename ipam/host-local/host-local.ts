@@ -1,9 +1,9 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { formatAddress, parsePrefix } from '../../cni/prefix.ts';
 import type { AttachmentId, Result } from '../../cni/types.ts';
 import { askedAddresses } from '../asked.ts';
 import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam.ts';
 import { formatHolder, type Holder, isHolder, type LeaseStore } from '../leases.ts';
-import { formatAddress, parsePrefix } from '../prefix.ts';
 import { readResolvConf } from '../resolv-conf.ts';
 import { DiskStore } from '../store.ts';
 import { allocate, collect, exhausted, heldBy, namesOf, releaseAll, wishesOf } from './allocate.ts';

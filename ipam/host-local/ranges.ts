@@ -12,7 +12,7 @@ import {
   parseAddress,
   parsePrefix,
   width,
-} from '../prefix.ts';
+} from '../../cni/prefix.ts';
 import type { RangeConf } from './schema.ts';
 
 /** A range with everything filled in and checked. */

@@ -1,9 +1,16 @@
 import { configSchema } from '../../cni/config.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import {
+  contains,
+  formatAddress,
+  formatPrefix,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+} from '../../cni/prefix.ts';
 import type { Dns, IpConfig, Route } from '../../cni/types.ts';
 import { askedSources, splitList } from '../asked.ts';
 import type { IpamNetConf } from '../ipam.ts';
-import { contains, formatAddress, formatPrefix, type Prefix, parseAddress, parsePrefix } from '../prefix.ts';
 import { checkAddressCount, readConfig } from '../read-config.ts';
 import { readRoutes } from '../routes.ts';
 import { schema } from './schema.ts';

@@ -1,6 +1,6 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { formatPrefix, parsePrefix } from '../../cni/prefix.ts';
 import type { Ipam } from '../ipam.ts';
-import { formatPrefix, parsePrefix } from '../prefix.ts';
 import { readStatic } from './config.ts';
 
 /** Addresses that stand in the configuration, or come from the runtime. Nothing is reserved. */

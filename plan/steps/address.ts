@@ -1,10 +1,10 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { canonical, familyOf, overlap } from '../../cni/prefix.ts';
 import { type Address, addAddress, deleteAddress, listAddresses } from '../../netlink/address.ts';
 import type { NetlinkError } from '../../netlink/door.ts';
 import { tolerating } from '../../netlink/message.ts';
 import { explainError } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
-import { canonical, familyOf, overlap } from '../prefix.ts';
 import { ipCommand } from '../render.ts';
 import { type Run, Vanished } from '../run.ts';
 import type { AddressStep } from '../step.ts';

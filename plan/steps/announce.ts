@@ -1,7 +1,7 @@
+import { familyOf } from '../../cni/prefix.ts';
 import { setLink } from '../../netlink/link.ts';
 import { codeOf } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
-import { familyOf } from '../prefix.ts';
 import { command, ipCommand } from '../render.ts';
 import type { AnnounceStep } from '../step.ts';
 import { namespaceOf } from '../surroundings.ts';

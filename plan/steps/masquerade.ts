@@ -1,6 +1,6 @@
+import { addressOf } from '../../cni/prefix.ts';
 import type { Membership } from '../../firewall/firewall.ts';
 import type { StepKind } from '../kind.ts';
-import { addressOf } from '../prefix.ts';
 import type { MasqueradeStep } from '../step.ts';
 
 function membership({ network, containerId, ifname, sources, except }: MasqueradeStep): Membership {

@@ -1,6 +1,6 @@
+import { canonical } from '../../cni/prefix.ts';
 import { listNeighbours, replaceNeighbour } from '../../netlink/neighbour.ts';
 import type { StepKind } from '../kind.ts';
-import { canonical } from '../prefix.ts';
 import { ipCommand } from '../render.ts';
 import type { NeighbourStep } from '../step.ts';
 import { namespaceOf, place } from '../surroundings.ts';

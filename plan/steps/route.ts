@@ -1,9 +1,9 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { canonical, defaultRoute, familyOf, networkOf } from '../../cni/prefix.ts';
 import { addRouteBeside, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
 import type { Difference } from '../difference.ts';
 import { explainError } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
-import { canonical, defaultRoute, familyOf, networkOf } from '../prefix.ts';
 import { ipCommand } from '../render.ts';
 import type { RouteStep } from '../step.ts';
 import { place } from '../surroundings.ts';

@@ -1,11 +1,11 @@
 /** The bridge plugin as a plan: a veth pair per container, its host end a port of a bridge. */
 import { linkNameFault } from '../../cni/environment.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { canonical, defaultRoute, familyOf, firstAddress, lengthOf, overlap } from '../../cni/prefix.ts';
 import { mac as macSchema } from '../../cni/schema.ts';
 import type { Attachment, IpConfig } from '../../cni/types.ts';
 import type { IpamResult } from '../../ipam/ipam.ts';
 import { bridgeMac, hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
-import { canonical, defaultRoute, familyOf, firstAddress, overlap, parsePrefix } from '../../plan/prefix.ts';
 import type { PortOptions, Step } from '../../plan/step.ts';
 import {
   announce,
@@ -165,7 +165,7 @@ export function bridgeAnswer(config: BridgeConf, ipam: IpamResult): IpamResult {
 function gatewaySteps(config: BridgeConf, ips: readonly IpConfig[]): Step[] {
   const [bridge, dev] = [bridgeName(config), gatewayLink(config)];
   const addresses = ips.flatMap(({ address, gateway }) =>
-    gateway ? [`${canonical(gateway)}/${parsePrefix(address).length}`] : [],
+    gateway ? [`${canonical(gateway)}/${lengthOf(address)}`] : [],
   );
   return [
     ...(config.vlan && dev !== bridge ? [{ kind: 'vlan', name: dev, bridge, id: config.vlan } as const] : []),

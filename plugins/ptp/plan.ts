@@ -3,10 +3,10 @@
  * to its own prefix too, goes by the gateway: the prefix is a route, not a link.
  */
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { addressOf, canonical, familyOf, hostPrefix, networkOf } from '../../cni/prefix.ts';
 import type { IpConfig } from '../../cni/types.ts';
 import type { IpamResult } from '../../ipam/ipam.ts';
 import { hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
-import { addressOf, canonical, familyOf, hostPrefix, networkOf } from '../../plan/prefix.ts';
 import type { Step } from '../../plan/step.ts';
 import {
   announce,

@@ -5,9 +5,9 @@
 import { cpSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
+import { isCanonical } from '../../cni/prefix.ts';
 import { hostLocal } from '../../ipam/host-local/host-local.ts';
 import { parseLease } from '../../ipam/leases.ts';
-import { isCanonical } from '../../ipam/prefix.ts';
 import { bundleChild, runLines } from './process.ts';
 import { conf, leaseFiles, request, type World, world, worldAt } from './support.ts';
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { ErrorCode } from '../../cni/errors.ts';
+import { formatAddress, parseAddress } from '../../cni/prefix.ts';
 import { readHostLocal } from '../../ipam/host-local/config.ts';
 import { candidates, formatSet } from '../../ipam/host-local/ranges.ts';
-import { formatAddress, parseAddress } from '../../ipam/prefix.ts';
 import { describeRanges } from '../../ipam/ranges-view.ts';
 import { conf, errorOf } from './support.ts';
 

@@ -29,13 +29,21 @@ export function width(family: Family): number {
  * reads it), IPv6 without zone; an IPv4-mapped IPv6 address is the IPv4 address.
  */
 export function parseAddress(text: string): Address | undefined {
+  const found = readAddress(text);
+  if (found?.family !== 6 || found.value >> 32n !== MAPPED) return found;
+  return { family: 4, value: found.value & 0xffffffffn };
+}
+
+/** ::ffff:0:0/96 (RFC 4291, section 2.5.5.2). */
+const MAPPED = 0xffffn;
+
+/** The same, with a mapped address as what it is for the kernel: one of IPv6. */
+function readAddress(text: string): Address | undefined {
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
     return { family: 4, value: join(ipaddr.IPv4.parse(text).octets, 8n) };
   }
   if (!text.includes(':') || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
-  const parsed = ipaddr.IPv6.parse(text);
-  if (parsed.isIPv4MappedAddress()) return { family: 4, value: join(parsed.toIPv4Address().octets, 8n) };
-  return { family: 6, value: join(parsed.parts, 16n) };
+  return { family: 6, value: join(ipaddr.IPv6.parse(text).parts, 16n) };
 }
 
 function join(parts: readonly number[], bits: bigint): bigint {
@@ -44,14 +52,19 @@ function join(parts: readonly number[], bits: bigint): bigint {
 
 /** Reads `address/length`; undefined when the text is none. A mapped address has no IPv4 prefix length: undefined too. */
 export function parsePrefix(text: string): Prefix | undefined {
-  const slash = text.indexOf('/');
-  if (slash < 0) return undefined;
-  const length = text.slice(slash + 1);
-  const address = parseAddress(text.slice(0, slash));
-  if (address === undefined || !/^(0|[1-9]\d{0,2})$/.test(length)) return undefined;
-  if (address.family === 4 && text.includes(':')) return undefined;
-  const bits = Number(length);
-  return bits > width(address.family) ? undefined : { address, bits };
+  const prefix = text.includes('/') ? readPrefix(text) : undefined;
+  return prefix?.address.family === 6 && prefix.address.value >> 32n === MAPPED ? undefined : prefix;
+}
+
+/** The same for the kernel's addresses; one without a length is its own prefix. */
+function readPrefix(text: string): Prefix | undefined {
+  const [plain = '', length, ...rest] = text.split('/');
+  const address = readAddress(plain);
+  if (address === undefined || rest.length > 0) return undefined;
+  const most = width(address.family);
+  if (length === undefined) return { address, bits: most };
+  if (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > most) return undefined;
+  return { address, bits: Number(length) };
 }
 
 /** The canonical text: four decimal numbers; RFC 5952 for IPv6 (its section 4.2.3: the first of the longest runs of zeros). */
@@ -112,4 +125,61 @@ export function isCanonical(text: string): boolean {
   if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text);
   const address = parseAddress(text);
   return address !== undefined && formatAddress(address) === text;
+}
+
+// From text to text, for plans, which are readable data. Throws RangeError that names a text which is no address or prefix.
+
+function wanted(text: string): Prefix {
+  const prefix = readPrefix(text);
+  if (prefix === undefined) throw new RangeError(`"${text}" is no address, or has no valid prefix length`);
+  return prefix;
+}
+
+/** By its spelling: nothing is checked. */
+export function familyOf(address: string): Family {
+  return address.includes(':') ? 6 : 4;
+}
+
+/** `10.1.0.5/24` gives `10.1.0.5`. */
+export function addressOf(cidr: string): string {
+  return cidr.split('/', 1)[0] ?? cidr;
+}
+
+/** `10.1.0.5/24` gives 24. */
+export function lengthOf(cidr: string): number {
+  return wanted(cidr).bits;
+}
+
+/** One spelling for each address or CIDR, so that texts can be compared. */
+export function canonical(text: string): string {
+  const prefix = wanted(text);
+  return text.includes('/') ? formatPrefix(prefix) : formatAddress(prefix.address);
+}
+
+/** The prefix without its host part: `10.1.0.5/24` gives `10.1.0.0/24`. */
+export function networkOf(cidr: string): string {
+  const prefix = wanted(cidr);
+  return formatPrefix({ ...prefix, address: { ...prefix.address, value: firstOf(prefix) } });
+}
+
+/** The first address after the network's own: `10.1.0.5/24` gives `10.1.0.1`. */
+export function firstAddress(cidr: string): string {
+  const prefix = wanted(cidr);
+  return formatAddress({ ...prefix.address, value: firstOf(prefix) | 1n });
+}
+
+/** Whether two prefixes share an address. */
+export function overlap(a: string, b: string): boolean {
+  const [one, two] = [wanted(a), wanted(b)];
+  const start = (prefix: Prefix): Address => ({ ...prefix.address, value: firstOf(prefix) });
+  return contains(one, start(two)) || contains(two, start(one));
+}
+
+/** The whole-address prefix: `10.1.0.5` gives `10.1.0.5/32`. */
+export function hostPrefix(address: string): string {
+  return formatPrefix(wanted(addressOf(address)));
+}
+
+export function defaultRoute(family: Family): string {
+  return family === 4 ? '0.0.0.0/0' : '::/0';
 }

@@ -2,16 +2,22 @@ import fc from 'fast-check';
 import IpCidr from 'ip-cidr';
 import t from 'tap';
 import {
+  canonical,
   contains,
+  firstAddress,
   firstOf,
   formatAddress,
   formatPrefix,
+  hostPrefix,
   isCanonical,
   isLinkLocal6,
   lastOf,
+  lengthOf,
+  networkOf,
+  overlap,
   parseAddress,
   parsePrefix,
-} from '../../ipam/prefix.ts';
+} from '../../cni/prefix.ts';
 
 const ipv4 = fc.bigInt(0n, 2n ** 32n - 1n).map((value) => ({ family: 4 as const, value }));
 /** Many zeros, so that the compression is put to work; not the IPv4-mapped ones, which are IPv4. */
@@ -117,4 +123,34 @@ t.test('link-local', async (t) => {
   const linkLocal = (text: string) => isLinkLocal6(parseAddress(text) ?? { family: 4, value: 0n });
   t.ok(linkLocal('fe80::1') && linkLocal('febf::1'));
   t.notOk(linkLocal('fec0::1') || linkLocal('fd00::1') || linkLocal('169.254.0.1'));
+});
+
+t.test('networks, gateways and host prefixes of both families', async (t) => {
+  t.equal(networkOf('10.1.2.3/20'), '10.1.0.0/20');
+  t.equal(networkOf('fd00:1::abcd/64'), 'fd00:1::/64');
+  t.equal(networkOf('10.1.2.3/0'), '0.0.0.0/0');
+  t.equal(firstAddress('10.1.2.3/20'), '10.1.0.1');
+  t.equal(firstAddress('fd00:1::abcd/64'), 'fd00:1::1');
+  t.equal(hostPrefix('10.1.2.3/20'), '10.1.2.3/32');
+  t.equal(hostPrefix('fd00::1'), 'fd00::1/128');
+  t.equal(lengthOf('fd00::1/64'), 64);
+});
+
+t.test('one spelling', async (t) => {
+  t.equal(canonical('FD00:0:0::1/64'), 'fd00::1/64');
+  t.equal(canonical('0::0/0'), '::/0');
+  t.equal(canonical('::ffff:10.1.2.3/96'), '::ffff:a01:203/96', 'mapped: the kernel has it as IPv6');
+});
+
+t.test('overlap in both directions, never across families', async (t) => {
+  t.ok(overlap('10.1.0.1/24', '10.1.0.200/16'));
+  t.ok(overlap('10.1.0.200/16', '10.1.0.1/24'));
+  t.notOk(overlap('10.1.0.1/24', '10.1.1.1/24'));
+  t.notOk(overlap('0.0.0.0/0', '::/0'));
+});
+
+t.test('what is no address or prefix is named', async (t) => {
+  for (const text of ['10.1.0/x', '10.1.0.1/33', 'fd00::1/129', '10.1/16', '10.1.0.0/8/8', '']) {
+    t.throws(() => canonical(text), { name: 'RangeError', message: `"${text}" is no address` }, text);
+  }
 });
