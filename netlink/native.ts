@@ -46,9 +46,20 @@ export interface Answers {
 
 /**
  * Loads the addon: `weft-core.node` beside the running file (as installed), else what `node-gyp rebuild` made.
- * Node caches it, so a second call costs nothing.
+ * A second call costs nothing.
  */
-export function loadNative(): Native {
+export const loadNative = once(load);
+
+/** Looking for the file again would cost more than most of what is then called. */
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+function load(): Native {
   const candidates = ['weft-core.node', '../build/Release/weft.node'].map((name) =>
     fileURLToPath(new URL(name, import.meta.url)),
   );

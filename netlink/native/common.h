@@ -4,6 +4,7 @@
 #include <napi.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -71,6 +72,28 @@ struct Namespace {
   std::mutex mutex;
   NetlinkSocket sockets[kFamilies];
   Fd packet;
+};
+
+// The deletion of a link, which is answered when the link is gone: see deletion.cc.
+class Deletion {
+ public:
+  // Whether the message deletes a link; then which.
+  bool read(const std::vector<uint8_t>& message);
+  // Whether a message of the kernel says that the link is gone.
+  bool isNotifiedBy(const uint8_t* message, size_t length) const;
+  // Sends from a thread of its own; false: do it as usual.
+  bool post(int fd, std::vector<uint8_t> message);
+  bool posted() const { return fd_ >= 0; }
+  // Until something can be received; returns errno or 0.
+  int wait() const;
+  // No notifications any more.
+  void end();
+
+ private:
+  int index_ = 0;
+  std::string name_;
+  int fd_ = -1;
+  std::shared_ptr<std::atomic<int>> error_ = std::make_shared<std::atomic<int>>(0);
 };
 
 struct Monitor;

@@ -127,6 +127,7 @@ class Exchange {
   int run() {
     batch_ = isBatch(request_.family, messages_);
     dump_ = !batch_ && isDump(request_.family, messages_.front().fields);
+    deletes_ = request_.family == kRoute && deletion_.read(request_.bytes);
     const size_t data = answers_.data.size(), index = answers_.index.size();
     for (int attempt = 0; attempt < kDumpAttempts; attempt++) {
       answers_.data.resize(data);
@@ -135,6 +136,7 @@ class Exchange {
       stamp(socket);
       int status = post(socket);
       if (status == 0) status = collect(socket);
+      deletion_.end();
       // A timeout or an overrun leaves answers behind that belong to nobody: start afresh with the next request.
       if (broken_) socket.fd.reset();
       if (!dump_ || !interrupted_) return status;
@@ -179,6 +181,7 @@ class Exchange {
 
   int post(NetlinkSocket& socket) {
     makeRoom(socket);
+    if (deletes_ && deletion_.post(socket.fd.get(), request_.bytes)) return 0;
     sockaddr_nl kernel = {};
     kernel.nl_family = AF_NETLINK;
     for (;;) {
@@ -212,8 +215,14 @@ class Exchange {
     // nf_tables has answered all of a batch when sendto returns; when it refuses, it may owe acknowledgements for ever.
     const int flags = batch_ ? MSG_DONTWAIT : 0;
     while (pending_ > 0) {
+      if (deletion_.posted()) {
+        const int problem = deletion_.wait();
+        if (problem != 0) return broken_ = true, problem;
+      }
       ssize_t size = receive(socket, flags);
       if (size < 0) {
+        // Notifications of others have filled the buffer; the acknowledgement still comes.
+        if (errno == ENOBUFS && deletion_.posted()) continue;
         if (errno == EAGAIN && batch_) return failed_ != 0 ? failed_ : EBADMSG;
         broken_ = true;
         if (errno == EAGAIN) return failed_ != 0 ? failed_ : ETIMEDOUT;
@@ -242,6 +251,7 @@ class Exchange {
   }
 
   void take(const nlmsghdr& header, const uint8_t* at, uint32_t port) {
+    if (deletion_.posted() && deletion_.isNotifiedBy(at, header.nlmsg_len)) return finish(0);
     const uint32_t message = header.nlmsg_seq - first_;
     if (message >= messages_.size() || (header.nlmsg_pid != port && header.nlmsg_pid != 0)) return;
     if (header.nlmsg_flags & NLM_F_DUMP_INTR) interrupted_ = true;
@@ -284,6 +294,8 @@ class Exchange {
   size_t pending_ = 0;
   int failed_ = 0;
   bool batch_ = false, dump_ = false, interrupted_ = false, broken_ = false;
+  Deletion deletion_;
+  bool deletes_ = false;
 };
 
 template <typename Array, typename Word>
