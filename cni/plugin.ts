@@ -18,8 +18,8 @@ export interface ConfigSchema<C> {
   readonly schema: object;
   /** Validates folded input; returns no fault when `input` is a C. */
   faults(input: unknown): ConfigFault[];
-  /** Carries the type; never called. */
-  readonly type?: (config: C) => void;
+  /** Carries the type; never there. */
+  readonly type?: C;
 }
 
 /** The part of a configuration that every plugin has (SPEC 1.1, section 1). */

@@ -36,8 +36,8 @@ async function state(netns: string): Promise<string> {
 }
 
 const CONFIGS: [object, Definition<PluginConf>][] = [
-  [{ ...BRIDGE, mtu: 1400, hairpinMode: true }, bridge as unknown as Definition<PluginConf>],
-  [{ ...BRIDGE, name: 'p', type: 'ptp', mtu: 1400 }, ptp as unknown as Definition<PluginConf>],
+  [{ ...BRIDGE, mtu: 1400, hairpinMode: true }, bridge],
+  [{ ...BRIDGE, name: 'p', type: 'ptp', mtu: 1400 }, ptp],
 ];
 
 for (const [config, definition] of CONFIGS) {
