@@ -1,5 +1,6 @@
 /** The agent's inside: serves requests of launchers by the same code that the cold path runs. */
 import { clearAway } from '../cni/clear-away.ts';
+import { ErrorCode } from '../cni/errors.ts';
 import type { PluginVerbs } from '../cni/plugin.ts';
 import { type Outcome, runPlugin } from '../cni/skel.ts';
 import type { Door } from '../netlink/door.ts';
@@ -9,6 +10,7 @@ import { KeptDoor } from './kept-door.ts';
 import type { Request } from './protocol.ts';
 import { Queues } from './queues.ts';
 import { type Caller, requestAmbient } from './request-ambient.ts';
+import { TimedDoor } from './timed-door.ts';
 
 /** One request that was served. */
 export interface Served {
@@ -17,15 +19,21 @@ export interface Served {
   containerId: string;
   ifname: string;
   status: number;
+  /** The error's code (SPEC 1.1, "Error"); 0 when it succeeded. */
+  code: number;
   /** Milliseconds that it waited for others of its container, and that it ran. */
   waited: number;
   ran: number;
+  /** Milliseconds of `ran` in which the kernel was waited for. */
+  kernel: number;
   /** Nobody took the answer any more; what an ADD had made was taken away again. */
   abandoned: boolean;
 }
 
 /** For log and metrics. */
 export interface AgentHooks {
+  /** A request was taken; served() follows. */
+  began?(): void;
   served?(request: Served): void;
 }
 
@@ -44,7 +52,6 @@ const isRelative = (folders: string) =>
 export class Agent {
   readonly #door: KeptDoor;
   readonly #hooks: AgentHooks;
-  readonly #plugins = new Map<PluginName, Promise<PluginVerbs>>();
   readonly #containers = new Queues();
   readonly #locks = new Queues();
 
@@ -55,7 +62,7 @@ export class Agent {
 
   /** Loads every plugin, so that the first request does not. */
   async warmUp(): Promise<void> {
-    await Promise.all(PLUGIN_NAMES.map((name) => this.#plugin(name)));
+    await Promise.all(PLUGIN_NAMES.map((name) => loadPlugin(name, { door: this.#door })));
   }
 
   /** Why a request is left to the cold path; undefined when serve() may be called. Touches nothing. */
@@ -78,17 +85,20 @@ export class Agent {
     const name = request.names.find(isPluginName) as PluginName;
     const containerId = env.CNI_CONTAINERID ?? '';
     const came = performance.now();
+    this.#hooks.began?.();
     const work = async (): Promise<Outcome> => {
       const started = performance.now();
       const ambient = requestAmbient(request, caller, this.#locks);
-      const plugin = await this.#plugin(name);
+      const door = new TimedDoor(this.#door);
+      const plugin: PluginVerbs = await loadPlugin(name, { door });
       const outcome = await runPlugin(plugin, ambient);
       const command = env.CNI_COMMAND ?? '';
       const abandoned = caller.gone;
       if (abandoned && command === 'ADD' && outcome.status === 0) await clearAway(plugin, ambient);
       this.#hooks.served?.({
         ...{ plugin: name, command, containerId, ifname: env.CNI_IFNAME ?? '', status: outcome.status },
-        ...{ waited: started - came, ran: performance.now() - started, abandoned },
+        ...{ code: codeOf(outcome), kernel: door.spent, abandoned },
+        ...{ waited: started - came, ran: performance.now() - started },
       });
       return outcome;
     };
@@ -104,10 +114,14 @@ export class Agent {
   close(): void {
     this.#door.close();
   }
+}
 
-  #plugin(name: PluginName): Promise<PluginVerbs> {
-    const loaded = this.#plugins.get(name) ?? loadPlugin(name, { door: this.#door });
-    this.#plugins.set(name, loaded);
-    return loaded;
+/** What the answer says; read only where there is an error. */
+function codeOf({ status, stdout }: Outcome): number {
+  if (status === 0) return 0;
+  try {
+    return Number(JSON.parse(stdout).code);
+  } catch {
+    return ErrorCode.internal;
   }
 }

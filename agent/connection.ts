@@ -1,6 +1,7 @@
 /** One connection of a launcher: greeting, request, answer. */
 import type { Socket } from 'node:net';
 import type { Agent, WaitingCaller } from './agent.ts';
+import type { Refusal } from './events.ts';
 import { objection } from './identity.ts';
 import { doneFrame, FRAME, frame, ProtocolError, RequestReader } from './protocol.ts';
 
@@ -12,7 +13,7 @@ export interface Reception {
   readonly agent: Agent;
   readonly greeting: Buffer;
   /** Why a connection ended that was no ordinary request. */
-  odd(reason: string): void;
+  odd(reason: string, why: Refusal): void;
   /** Whether another connection may hold so many bytes more; those of one that has ended are given back as a negative number. */
   mayHold(bytes: number): boolean;
 }
@@ -34,7 +35,7 @@ export class Connection implements WaitingCaller {
     socket.on('close', () => this.#closed());
     const reason = objection((socket as Socket & { _handle?: { fd?: number } })._handle?.fd ?? -1);
     if (reason !== undefined) {
-      this.#drop(`a caller was sent away: ${reason}`);
+      this.#drop(`a caller was sent away: ${reason}`, 'stranger');
       return;
     }
     socket.setTimeout(PATIENCE, () => this.#impatient());
@@ -62,11 +63,11 @@ export class Connection implements WaitingCaller {
 
   #take(chunk: Buffer): void {
     if (this.#stage !== 'asking') {
-      this.#drop('bytes after the end of a request');
+      this.#drop('bytes after the end of a request', 'protocol');
       return;
     }
     if (!this.#reception.mayHold(chunk.length)) {
-      this.#drop('too many requests at once are too long');
+      this.#drop('too many requests at once are too long', 'overload');
       return;
     }
     this.#held += chunk.length;
@@ -76,7 +77,7 @@ export class Connection implements WaitingCaller {
       const reason = this.#reception.agent.objection(request);
       if (reason !== undefined) {
         this.#end(frame(FRAME.refused, reason));
-        this.#reception.odd(`a request was left to the cold path: ${reason}`);
+        this.#reception.odd(`a request was left to the cold path: ${reason}`, 'request');
         return;
       }
       this.#stage = 'served';
@@ -87,7 +88,7 @@ export class Connection implements WaitingCaller {
       });
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.#drop(`a caller does not keep to the protocol: ${error.message}`);
+      this.#drop(`a caller does not keep to the protocol: ${error.message}`, 'protocol');
     }
   }
 
@@ -105,16 +106,23 @@ export class Connection implements WaitingCaller {
   #impatient(): void {
     this.#drop(
       this.#stage === 'asking' ? 'a caller sent no whole request' : 'a caller does not fetch its answer',
+      'slow',
     );
   }
 
-  #drop(reason?: string): void {
+  #drop(reason?: string, why: Refusal = 'protocol'): void {
     this.#stage = 'ended';
-    if (reason !== undefined) this.#reception.odd(reason);
+    if (reason !== undefined) this.#reception.odd(reason, why);
     this.#socket.destroy();
   }
 
   #closed(): void {
+    if (this.#stage === 'asking') {
+      this.#reception.odd(
+        'a caller went away after our greeting: it is of another build, or stands elsewhere',
+        'declined',
+      );
+    }
     this.#reception.mayHold(-this.#held);
     this.#held = 0;
   }

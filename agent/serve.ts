@@ -1,18 +1,25 @@
 /** `weft agent`: an agent in the foreground, from its start to its end. Loaded as a bundle of its own (scripts/build.ts). */
 import { pino } from 'pino';
+import type { Paths } from '../cni/ambient.ts';
 import { openDoor } from '../netlink/namespace.ts';
 import { sendDatagram } from '../netlink/unix.ts';
 import { Agent } from './agent.ts';
+import { AgentEvents } from './events.ts';
+import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
+import { type LoopbackAddress, MetricsServer } from './metrics-server.ts';
 import { AgentServer, CannotListen } from './server.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface ServeOptions {
-  runDir: string;
+  paths: Paths;
   /** The bundle that the launchers lie beside. */
   bundle: string;
+  version: string;
+  /** Where metrics are served besides the socket. */
+  metrics: LoopbackAddress | undefined;
   logLevel: LogLevel;
   /** Standard output's file descriptor, or another. */
   logTo: number;
@@ -24,22 +31,32 @@ export interface ServeOptions {
 
 /** Serves until it shall stop, then finishes what was taken. Returns why it did not start, undefined when it ran to its end. */
 export async function serveAgent(options: ServeOptions): Promise<string | undefined> {
-  const { runDir, bundle, logLevel, logTo, notifySocket, stopped } = options;
+  const { paths, bundle, logLevel, logTo, notifySocket, stopped } = options;
+  const { runDir } = paths;
+  const events = new AgentEvents();
   // A reader of the log that is stopped must not stop us: lines are lost then.
   const destination = pino.destination({ dest: logTo, sync: false, maxLength: 1 << 20 });
   destination.on('error', () => {});
   const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   const agent = new Agent(openDoor(), {
-    served: ({ waited, ran, ...request }) =>
-      log.info({ ...request, waitedMs: round(waited), ms: round(ran) }, 'served'),
+    began: () => events.emit({ event: 'began' }),
+    served: (request) => {
+      events.emit({ event: 'served', request });
+      const { waited, ran, kernel, ...rest } = request;
+      log.info({ ...rest, waitedMs: round(waited), ms: round(ran), kernelMs: round(kernel) }, 'served');
+    },
   });
   try {
     const identity = ownIdentity(bundle);
     await agent.warmUp();
     const server = await AgentServer.open({
       ...{ agent, runDir, identity },
-      odd: (reason) => log.warn(reason),
+      odd: (reason, why) => {
+        events.emit({ event: 'refused', why });
+        log.warn(reason);
+      },
     });
+    const metrics = await openMetrics(options, events, identity);
     const notify = (state: string) => {
       try {
         if (notifySocket) sendDatagram(notifySocket, state);
@@ -47,12 +64,14 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
         log.warn({ error: String(error) }, 'systemd could not be told');
       }
     };
-    log.info({ socket: server.socketPath }, 'listening');
+    log.info({ socket: server.socketPath, metrics: metrics.where }, 'listening');
     notify('READY=1');
+    metrics.load();
     const reason = await stopped;
     log.info({ reason }, 'stopping: no new requests are taken');
     notify('STOPPING=1');
     await server.close();
+    metrics.server.close();
     log.info('stopped');
     return undefined;
   } catch (error) {
@@ -61,6 +80,29 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   } finally {
     // In order: what is being written first, then the rest.
     await new Promise<void>((resolve) => destination.flush(() => resolve()));
+  }
+}
+
+/** Listens for questions after metrics; answers them once `load` was called, which takes longer than the start of the agent. */
+async function openMetrics(
+  { paths, version, metrics: address }: ServeOptions,
+  events: AgentEvents,
+  identity: string,
+): Promise<{ server: MetricsServer; where: string[]; load: () => void }> {
+  let load = () => {};
+  const start = new Promise<void>((resolve) => {
+    load = resolve;
+  });
+  const source = start.then(async () => {
+    const { AgentMetrics } = await import('./metrics.ts');
+    return new AgentMetrics({ events, paths, version, identity });
+  });
+  try {
+    openFallbacks(paths.runDir);
+    const server = await MetricsServer.open(paths.runDir, address, source);
+    return { server, where: server.where, load };
+  } catch (error) {
+    throw new CannotListen(`cannot serve metrics: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { tryLock } from '../netlink/lock.ts';
 import type { Agent } from './agent.ts';
 import { Connection } from './connection.ts';
+import type { Refusal } from './events.ts';
 import { FRAME, frame } from './protocol.ts';
 
 const SOCKET = 'agent.sock';
@@ -20,7 +21,7 @@ export interface ServerOptions {
   runDir: string;
   /** agent/identity.ts: ownIdentity(). */
   identity: string;
-  odd(reason: string): void;
+  odd(reason: string, why: Refusal): void;
 }
 
 /** Why there is no agent; for people. */

@@ -1,6 +1,7 @@
 /** The commands besides `weft net`: how they are called. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { AgentFlags } from './agent/command.ts';
+import { parseMetricsAddress } from './agent/flags.ts';
 import type { WeftContext } from './context.ts';
 import type { DemoFlags } from './demo/bridge.ts';
 import { argFlag, capFlag, ifnameFlag, jsonFlag } from './net/flags.ts';
@@ -101,6 +102,13 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
         brief: 'Least important lines to log',
         default: 'info',
       },
+      metrics: {
+        kind: 'parsed',
+        parse: parseMetricsAddress,
+        brief: 'Serve metrics on a port of the loopback interface, too',
+        placeholder: 'HOST:PORT',
+        optional: true,
+      },
     },
   },
   docs: {
@@ -108,7 +116,10 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
     fullDescription:
       'A plugin then starts no Node: it asks the agent, and does without where there is none (WEFT_AGENT=off: always).\n' +
       'Runs in the foreground until TERM or INT, and logs JSON lines on standard output. The plugins find it by\n' +
-      'WEFT_RUN_DIR/agent.sock: one agent for each such folder. Needs root.',
+      'WEFT_RUN_DIR/agent.sock: one agent for each such folder. Needs root.\n\n' +
+      'Metrics for Prometheus are at WEFT_RUN_DIR/metrics.sock, for root alone; on a port only if asked for:\n' +
+      '  weft agent --metrics 127.0.0.1:9464\n' +
+      '  curl --unix-socket /run/weft/metrics.sock http://agent/metrics',
   },
 });
 

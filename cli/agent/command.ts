@@ -1,14 +1,20 @@
 /** `weft agent` */
 import { join } from 'node:path';
+import type { LoopbackAddress } from '../../agent/metrics-server.ts';
 import type { LogLevel } from '../../agent/serve.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { WeftContext } from '../context.ts';
+import { WEFT_VERSION } from '../version.ts';
 
 export interface AgentFlags {
   logLevel: LogLevel;
+  metrics?: LoopbackAddress;
 }
 
-export async function runAgent(this: WeftContext, { logLevel }: AgentFlags): Promise<Error | undefined> {
+export async function runAgent(
+  this: WeftContext,
+  { logLevel, metrics }: AgentFlags,
+): Promise<Error | undefined> {
   const { serveAgent } = await import('../../agent/serve.ts');
   const { terminal, ambient, home } = this;
   let restore = () => {};
@@ -16,7 +22,9 @@ export async function runAgent(this: WeftContext, { logLevel }: AgentFlags): Pro
     restore = terminal.onInterrupt(resolve);
   });
   const problem = await serveAgent({
-    runDir: ambient.paths.runDir,
+    paths: ambient.paths,
+    version: WEFT_VERSION,
+    metrics,
     bundle: join(home, 'weft-core.js'),
     logLevel,
     logTo: 1,

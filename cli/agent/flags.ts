@@ -1,0 +1,29 @@
+/** Options of the agent's commands, and how their values are read. */
+import type { LoopbackAddress } from '../../agent/metrics-server.ts';
+import { UsageError } from '../context.ts';
+
+/** `--metrics HOST:PORT`. Throws UsageError. */
+export function parseMetricsAddress(text: string): LoopbackAddress {
+  const address = parseLoopback(text);
+  if (address) return address;
+  throw new UsageError(`wanted an address of the loopback interface and a port, such as 127.0.0.1:9464`);
+}
+
+/** `--interval`: seconds. Throws UsageError. */
+export function parseInterval(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== '' && seconds >= 0.1 && seconds <= 3600) return seconds;
+  throw new UsageError('wanted seconds between 0.1 and 3600');
+}
+
+/**
+ * `HOST:PORT` with a host that is 127.0.0.0/8, [::1] or localhost; undefined for anything else: metrics tell the names of
+ * networks, and nobody is asked for a password.
+ */
+export function parseLoopback(text: string): LoopbackAddress | undefined {
+  const [, v6, v4, digits] = /^(?:\[([0-9a-f:]+)\]|([0-9a-z.]+)):(\d{1,5})$/i.exec(text) ?? [];
+  const port = Number(digits);
+  const host = v4 === 'localhost' ? '127.0.0.1' : (v4 ?? v6 ?? '');
+  const loopback = host === '::1' || /^127\.(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.|$)){3}$/.test(host);
+  return loopback && !host.endsWith('.') && port <= 65_535 ? { host, port } : undefined;
+}
