@@ -11,7 +11,7 @@ import { decodeFdb, decodeNeighbour, type FdbEntry, type Neighbour } from './nei
 import { decodeRoute, type Route } from './route.ts';
 import { align, LITTLE_ENDIAN } from './writer.ts';
 
-export type Group = 'link' | 'address' | 'route' | 'neighbour' | 'nftables';
+export type Group = 'link' | 'address' | 'route' | 'neighbour' | 'netconf' | 'nftables';
 
 export type Event =
   | { kind: 'link'; gone: boolean; link: Link }
@@ -22,7 +22,11 @@ export type Event =
   /** NFT_MSG_* in `type`; undecoded. */
   | { kind: 'nftables'; type: number; payload: Uint8Array }
   /** Events were lost: look at the state itself. */
-  | { kind: 'overrun' };
+  | Overrun;
+
+export interface Overrun {
+  kind: 'overrun';
+}
 
 /** RTNLGRP_* and NFNLGRP_*. */
 const GROUPS: Readonly<Record<Group, readonly [Family, readonly number[]]>> = {
@@ -30,6 +34,7 @@ const GROUPS: Readonly<Record<Group, readonly [Family, readonly number[]]>> = {
   neighbour: ['route', [3]],
   address: ['route', [5, 9]],
   route: ['route', [7, 11]],
+  netconf: ['route', [24, 25]],
   nftables: ['netfilter', [7]],
 };
 
@@ -37,7 +42,7 @@ const GROUPS: Readonly<Record<Group, readonly [Family, readonly number[]]>> = {
 const MOST_WAITING = 65_536;
 
 /** An event stream; ends after close(). Leaving a `for await` closes it. */
-export interface Monitor extends AsyncIterableIterator<Event> {
+export interface Monitor<E = Event> extends AsyncIterableIterator<E | Overrun> {
   close(): void;
 }
 
@@ -84,9 +89,14 @@ function* split(bytes: Uint8Array): Generator<RawMessage> {
 /**
  * Listens to groups of a namespace opened by openDoor(); everything after the returned promise is fulfilled is seen.
  * It keeps the process alive until closed, and stays open when the Namespace is closed. Throws an Error with `code`.
+ * @param decode for listeners that want to know less than decodeEvent() reads
  */
-export async function monitor(ns: Namespace, groups: readonly Group[]): Promise<Monitor> {
-  const stream = new EventStream();
+export async function monitor<E = Event>(
+  ns: Namespace,
+  groups: readonly Group[],
+  decode: (family: Family, message: RawMessage) => E | undefined = decodeEvent as never,
+): Promise<Monitor<E>> {
+  const stream = new EventStream<E>(decode);
   const native = loadNative();
   try {
     for (const family of ['route', 'netfilter'] as const) {
@@ -109,20 +119,25 @@ export async function monitor(ns: Namespace, groups: readonly Group[]): Promise<
   return stream;
 }
 
-class EventStream implements Monitor {
+class EventStream<E> implements Monitor<E> {
   readonly closers: (() => void)[] = [];
-  #events: Event[] = [];
-  #waiting: ((result: IteratorResult<Event>) => void)[] = [];
+  readonly #decode: (family: Family, message: RawMessage) => E | undefined;
+  #events: (E | Overrun)[] = [];
+  #waiting: ((result: IteratorResult<E | Overrun>) => void)[] = [];
   #closed = false;
+
+  constructor(decode: (family: Family, message: RawMessage) => E | undefined) {
+    this.#decode = decode;
+  }
 
   take(family: Family, bytes: Uint8Array): void {
     for (const message of split(bytes)) {
-      const event = decodeEvent(family, message);
+      const event = this.#decode(family, message);
       if (event !== undefined) this.push(event);
     }
   }
 
-  push(event: Event): void {
+  push(event: E | Overrun): void {
     if (this.#closed) return;
     const next = this.#waiting.shift();
     if (next !== undefined) next({ done: false, value: event });
@@ -130,14 +145,14 @@ class EventStream implements Monitor {
     else this.#events = [{ kind: 'overrun' }, event];
   }
 
-  next(): Promise<IteratorResult<Event>> {
+  next(): Promise<IteratorResult<E | Overrun>> {
     const event = this.#events.shift();
     if (event !== undefined) return Promise.resolve({ done: false, value: event });
     if (this.#closed) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  return(): Promise<IteratorResult<Event>> {
+  return(): Promise<IteratorResult<E | Overrun>> {
     this.close();
     this.#events = [];
     return Promise.resolve({ done: true, value: undefined });

@@ -14,6 +14,7 @@ import { removeForeignLink } from '../plan/steps/veth.ts';
 import { addressManagement } from './address-management.ts';
 import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
+import { dropRecord, dropStaleRecords, keepRecord } from './record.ts';
 import { type PluginKit, type Session, withSession } from './session.ts';
 
 /** What a plugin makes of a configuration that has no IPAM. */
@@ -43,7 +44,11 @@ export function definePlugin<C extends PluginConf>(
       withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'tolerated' }, (session) =>
         del(definition, request, session),
       ),
-    gc: (request) => withSession(kit, request.ambient, undefined, (session) => gc(request, session)),
+    gc: (request) =>
+      withSession(kit, request.ambient, undefined, (session) => {
+        dropStaleRecords(type, request);
+        return gc(request, session);
+      }),
     status: (request) => withSession(kit, request.ambient, undefined, (session) => status(request, session)),
   };
 }
@@ -80,7 +85,9 @@ async function add<C extends PluginConf>(
     const plan = [...links, ...definition.addresses(input, completed)];
     const applied = await apply(early ? plan.slice(links.length) : plan, session, early?.facts);
     const own = resultOf(plan, applied.facts, request.attachment, completed, request.config.dns);
-    return mergeResults(request.prevResult, own);
+    const result = mergeResults(request.prevResult, own);
+    await keepRecord(definition.type, request, plan, session);
+    return result;
   } catch (error) {
     await takeBack(request, early, () => ipam?.undo(request, answer));
     throw error;
@@ -190,6 +197,7 @@ async function del<C extends PluginConf>(
   session: Session,
 ): Promise<void> {
   const { network, containerId, ifname } = request.attachment;
+  dropRecord(definition.type, request);
   const errors: unknown[] = [];
   const attempt = async (work: () => Promise<unknown>) => {
     try {
