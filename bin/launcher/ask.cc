@@ -242,29 +242,36 @@ Asked await_answer(int fd, int *status) {
   return broken;
 }
 
+Asked not_taken(char reason) {
+  note_fallback(reason);
+  return kNotTaken;
+}
+
 Asked converse(int fd, const Self &self, Input *input, int *status) {
   const int64_t deadline = milliseconds() + kGreetingMilliseconds;
   // While this is read, the agent writes its greeting.
   char identity[512];
   const size_t known = own_identity(self, identity);
   Frame greeting = {};
-  if (known == 0 || !read_frame(fd, &greeting, deadline)) return kNotTaken;
+  if (known == 0 || !read_frame(fd, &greeting, deadline)) return not_taken('s');
   if (greeting.kind != 'H' || greeting.length != known || memcmp(greeting.bytes, identity, known) != 0) {
-    return kNotTaken;
+    return not_taken('o');
   }
   if (!read_input(input)) exit(fail("cannot read", "standard input", "out of memory"));
-  if (input->length > kLongestInput) return kNotTaken;
+  if (input->length > kLongestInput) return not_taken('r');
   size_t length = 0;
   char *request = make_request(self, *input, &length);
-  if (request == nullptr || !hand_over(fd, request, length, milliseconds() + kSendSeconds * 1000)) return kNotTaken;
-  return await_answer(fd, status);
+  if (request == nullptr || !hand_over(fd, request, length, milliseconds() + kSendSeconds * 1000)) return not_taken('r');
+  const Asked asked = await_answer(fd, status);
+  if (asked != kAnswered) note_fallback(asked == kNotTaken ? 'r' : 'b');
+  return asked;
 }
 
 }  // namespace
 
 Asked ask_agent(const Self &self, Input *input, int *status) {
   const int fd = connect_agent();
-  if (fd < 0) return kNotTaken;
+  if (fd < 0) return not_taken('a');
   // A runtime that closes our standard output early is no reason to die.
   struct sigaction ignore = {}, before = {};
   ignore.sa_handler = SIG_IGN;

@@ -38,6 +38,10 @@ Asked ask_agent(const Self &self, Input *input, int *status);
 // Becomes Node. Returns the exit status when it cannot. `half_done`: see kBrokenHalfDone.
 int run_cold(const Self &self, const Input &input, int argc, char **argv, bool half_done);
 
+// Counts a request that an agent might have served: 'a' none listens, 's' none greets, 'o' it is another's, 'r' it did not take the
+// request, 'b' it went away in the middle.
+void note_fallback(char reason);
+
 // The environment without the entries whose name begins with `prefix`.
 void drop_variables(const char *prefix);
 
