@@ -12,14 +12,21 @@ const HELP: Readonly<Record<string, { code: number; advice: string }>> = {
   ENOBUFS: { code: ErrorCode.tryAgain, advice: 'the kernel is short of memory, try again later' },
 };
 
-/** What the user is told when the kernel refuses; `details` has its own words. Other errors pass unchanged. */
+/** What the user is told when the kernel refuses, a message or a file; `details` has its own words. Other errors pass unchanged. */
 export function explainError(error: unknown): unknown {
-  if (!(error instanceof NetlinkError)) return error;
+  if (!(error instanceof NetlinkError)) return explainSystemError(error);
   const help = HELP[error.errno];
   const message = `cannot ${error.what}: ${error.errno}${help ? `: ${help.advice}` : ''}`;
   return new CniError(help?.code ?? ErrorCode.kernel, message, error.kernelMessage ?? error.message, {
     cause: error,
   });
+}
+
+/** Errors of files and of the native core; their messages name what was tried. */
+function explainSystemError(error: unknown): unknown {
+  const isSystem = error instanceof Error && /^E[A-Z0-9]+$/.test(codeOf(error) ?? '');
+  if (!isSystem || error instanceof CniError) return error;
+  return new CniError(ErrorCode.io, error.message, undefined, { cause: error });
 }
 
 /** The error with more details, for what else went wrong while undoing. */
@@ -42,5 +49,5 @@ export function joinErrors(errors: readonly unknown[], what: string): void {
 
 /** The error code of a file operation, `ENOENT`. */
 export function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
+  return (error as NodeJS.ErrnoException | null | undefined)?.code;
 }

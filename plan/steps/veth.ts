@@ -6,6 +6,7 @@ import {
   createVeth,
   deleteBridgeVlans,
   deleteLink,
+  getLink,
   type Link,
   listLinks,
   type PortSettings,
@@ -108,6 +109,11 @@ function insideDifferences({ inside, mtu }: VethStep, link: Link): Difference[] 
   return differences;
 }
 
+/**
+ * A carrier that comes is worked off later, by a kernel thread (linkwatch); until then the link drops what it sends, and a bridge
+ * what its port receives. Reading a link works it off at once (rtnl_getlink, since Linux 6.8): apply reads both ends and the
+ * bridge, so that the first packet of a container is not lost.
+ */
 export const veth: StepKind<VethStep> = {
   async apply(step, run) {
     const { host, inside } = step;
@@ -141,7 +147,12 @@ export const veth: StepKind<VethStep> = {
     });
     if (step.port) await applyVlans({ name: host.name, port: step.port }, run);
     // The kernel makes the inner end first, and refuses to set up a veth without another end.
-    if (inside.up) run.push('container', setLink(inside.name, { up: true }));
+    if (!inside.up) return;
+    run.push('container', setLink(inside.name, { up: true }));
+    run.push('container', getLink(inside.name));
+    run.atEnd(async () => {
+      for (const name of [host.name, host.master]) if (name !== undefined) run.push('host', getLink(name));
+    });
   },
 
   async verify(step, look) {
