@@ -1,4 +1,8 @@
-/** A simulated host on which plugins run in this process, through the whole protocol; containers beside it. */
+/**
+ * A simulated host on which plugins run through the whole protocol; containers beside it. They run in this process, or, where
+ * WEFT_TEST_WAY says so, as executables, with an agent or without.
+ */
+import { join } from 'node:path';
 import type { Ambient } from '../../cni/ambient.ts';
 import { runPlugin } from '../../cni/skel.ts';
 import type { Command } from '../../cni/types.ts';
@@ -6,7 +10,9 @@ import type { Door } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { isPluginName, loadPlugin } from '../../plugins/registry.ts';
 import { realAmbient } from '../../runtime/ambient.ts';
+import { environmentOf, startAgent, type Way, wayUnderTest } from '../support/agent.ts';
 import { type Container, type Host, ip, makeHost, type Teardown } from '../support/host.ts';
+import { pluginsUnderTest } from '../support/plugins.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: JSON of a plugin, whose shape the assertions are about
 type Json = any;
@@ -24,7 +30,7 @@ export interface CallOptions {
   args?: string;
   prevResult?: unknown;
   env?: Record<string, string>;
-  /** Instead of the real door. */
+  /** Instead of the real door; the call is then made in this process. */
   door?: Door;
 }
 
@@ -57,30 +63,61 @@ export const BRIDGE = {
 /** A bridge without addresses. */
 export const L2 = { cniVersion: '1.1.0', name: 'l2net', type: 'bridge', bridge: 'br0' };
 
+interface Call {
+  type: string;
+  env: Record<string, string>;
+  input: string;
+}
+
+const HOST_ID = 'test-host';
+
+function answer(status: number, stdout: string, log: string[]): Answer {
+  return { status, json: stdout === '' ? undefined : JSON.parse(stdout), log };
+}
+
+async function runHere(host: Host, { type, env, input }: Call, door: Door): Promise<Answer> {
+  const log: string[] = [];
+  const ambient: Ambient = {
+    ...realAmbient(env),
+    input: async () => input,
+    log: (line) => log.push(line),
+    hostId: () => HOST_ID,
+  };
+  if (!isPluginName(type)) throw new Error(`no plugin ${type}`);
+  const verbs = await loadPlugin(type, { door, hostNetns: host.netns });
+  const { status, stdout } = await runPlugin(verbs, ambient);
+  return answer(status, stdout, log);
+}
+
+async function execute(host: Host, { type, env, input }: Call, way: Way): Promise<Answer> {
+  const { status, stdout, stderr } = await host.exec(join(pluginsUnderTest(), type), [], {
+    ...{ input, mayFail: true },
+    env: { ...env, ...environmentOf(way), WEFT_HOST_ID: HOST_ID },
+  });
+  return answer(status, stdout, stderr === '' ? [] : stderr.split('\n'));
+}
+
 export async function makeWorld(t: Teardown): Promise<World> {
   const host = await makeHost(t);
+  const way = wayUnderTest();
+  if (way === 'agent' || way === 'mixed') await startAgent(host, { bin: pluginsUnderTest() });
   const call = async (command: Command, config: object, options: CallOptions = {}): Promise<Answer> => {
-    const { container, ifname = 'eth0', args, prevResult, env = {}, door = openDoor() } = options;
-    const log: string[] = [];
-    const real = realAmbient({
-      ...host.env,
-      CNI_COMMAND: command,
-      CNI_PATH: '/usr/lib/cni',
-      ...(container && { CNI_CONTAINERID: container.id, CNI_NETNS: container.netns, CNI_IFNAME: ifname }),
-      ...(args && { CNI_ARGS: args }),
-      ...env,
-    });
-    const ambient: Ambient = {
-      ...real,
-      input: async () => JSON.stringify({ ...config, ...(prevResult ? { prevResult } : {}) }),
-      log: (line) => log.push(line),
-      hostId: () => 'test-host',
+    const { container, ifname = 'eth0', args, prevResult, env = {}, door } = options;
+    const request: Call = {
+      type: (config as { type: string }).type,
+      env: {
+        ...host.env,
+        CNI_COMMAND: command,
+        CNI_PATH: '/usr/lib/cni',
+        ...(container && {
+          ...{ CNI_CONTAINERID: container.id, CNI_NETNS: container.netns, CNI_IFNAME: ifname },
+        }),
+        ...(args && { CNI_ARGS: args }),
+        ...env,
+      },
+      input: JSON.stringify({ ...config, ...(prevResult ? { prevResult } : {}) }),
     };
-    const { type } = config as { type: string };
-    if (!isPluginName(type)) throw new Error(`no plugin ${type}`);
-    const verbs = await loadPlugin(type, { door, hostNetns: host.netns });
-    const { status, stdout } = await runPlugin(verbs, ambient);
-    return { status, json: stdout === '' ? undefined : JSON.parse(stdout), log };
+    return await (way && !door ? execute(host, request, way) : runHere(host, request, door ?? openDoor()));
   };
   const ok = async (command: Command, config: object, options?: CallOptions) => {
     const answer = await call(command, config, options);

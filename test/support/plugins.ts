@@ -1,5 +1,6 @@
 import { access, appendFile, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { AT_RANDOM, startAgent, wayUnderTest } from './agent.ts';
 import type { Host } from './host.ts';
 
 /** The reference plugins: the other half of mixed tests, and the types that are missing in the folder under test. */
@@ -34,12 +35,19 @@ export interface Call {
 /**
  * Fills a host's `dirs.bin` with the plugins under test, and with the reference's where a type is missing.
  * With `record`, each type is a script that writes down how it was called, then becomes the plugin: see `calls`.
+ * Where WEFT_TEST_WAY says so, an agent serves this host.
  */
 export async function fillBin(host: Host, options: { record?: boolean } = {}): Promise<void> {
   const ours = pluginsUnderTest();
   await access(join(ours, 'bridge')).catch(() => {
     throw new Error(`no plugin "bridge" in ${ours}: run "make build", or set WEFT_TEST_PLUGINS`);
   });
+  const way = wayUnderTest();
+  if (way === 'agent' || way === 'mixed') await startAgent(host, { bin: ours });
+  const lines = (name: string) => [
+    ...(options.record ? [recording(host, name)] : []),
+    ...(way === 'mixed' ? [AT_RANDOM] : []),
+  ];
   const done = new Set<string>();
   for (const folder of [ours, REFERENCE]) {
     for (const name of await readdir(folder)) {
@@ -47,8 +55,9 @@ export async function fillBin(host: Host, options: { record?: boolean } = {}): P
       if (done.has(name) || name.includes('.')) continue;
       done.add(name);
       const target = join(host.dirs.bin, name);
-      if (options.record) await writeFile(target, recorder(host, name, join(folder, name)), { mode: 0o755 });
-      else await symlink(join(folder, name), target);
+      const [first, ...more] = lines(name);
+      if (first === undefined) await symlink(join(folder, name), target);
+      else await writeFile(target, script([first, ...more], join(folder, name)), { mode: 0o755 });
     }
   }
   if (options.record) await appendFile(log(host), '');
@@ -66,7 +75,8 @@ export async function calls(host: Host): Promise<Call[]> {
 const log = (host: Host) => join(host.root, 'calls.log');
 
 // One short write with O_APPEND: lines of plugins that run at the same time do not mix.
-const recorder = (host: Host, type: string, file: string) => `#!/bin/sh
-echo "${type}|$CNI_COMMAND|$CNI_CONTAINERID|$CNI_IFNAME|$CNI_NETNS|$CNI_ARGS" >>'${log(host)}'
-exec '${file}' "$@"
-`;
+const recording = (host: Host, type: string) =>
+  `echo "${type}|$CNI_COMMAND|$CNI_CONTAINERID|$CNI_IFNAME|$CNI_NETNS|$CNI_ARGS" >>'${log(host)}'`;
+
+const script = (lines: readonly string[], file: string) =>
+  ['#!/bin/sh', ...lines, `exec '${file}' "$@"`, ''].join('\n');
