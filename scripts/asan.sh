@@ -31,7 +31,7 @@ preload=$(g++ -print-file-name=libasan.so)
 cd "$copy"
 status=0
 for test in ${*:-test/netlink/*.test.ts}; do
-  if LD_PRELOAD=$preload TAP_BAIL=0 node --import=tsx "$test" >"$copy/log" 2>&1; then
+  if LD_PRELOAD=$preload TAP_TIMEOUT=300 node --import=tsx "$test" >"$copy/log" 2>&1; then
     echo "ok      $test ($(grep -c '^ *ok ' "$copy/log") assertions)"
   else
     echo "FAILED  $test"

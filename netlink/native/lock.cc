@@ -30,25 +30,57 @@ int acquire(const std::string& path, int operation) {
   }
 }
 
+// Shared by the waiting thread and the environment. A worker thread's environment may end first, and takes the
+// thread-safe function with it, so the thread asks under `mutex` whether there still is one.
 struct Wait {
-  explicit Wait(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
+  explicit Wait(Napi::Env env) : env(env), deferred(Napi::Promise::Deferred::New(env)) {}
+  napi_env env;
   Napi::Promise::Deferred deferred;
-  int fd = -1;
+  Napi::ThreadSafeFunction back;
+  std::mutex mutex;
+  bool ended = false;
+  Fd fd;
   SystemError error{0, ""};
 };
 
-void deliver(Napi::Env env, Napi::Function, Wait* wait) {
-  if (env != nullptr) {
-    Napi::HandleScope scope(env);
-    if (wait->fd >= 0) {
-      wait->deferred.Resolve(Napi::Number::New(env, wait->fd));
-    } else {
-      wait->deferred.Reject(systemError(env, wait->error).Value());
-    }
-  } else if (wait->fd >= 0) {
-    close(wait->fd);
+using SharedWait = std::shared_ptr<Wait>;
+
+void environmentEnds(void* argument) {
+  auto* wait = static_cast<SharedWait*>(argument);
+  {
+    std::lock_guard<std::mutex> held((*wait)->mutex);
+    (*wait)->ended = true;
   }
   delete wait;
+}
+
+void deliver(Napi::Env env, Napi::Function, SharedWait* hooked) {
+  // Without an environment, environmentEnds() has had its turn and owns nothing any more.
+  if (env == nullptr) return;
+  SharedWait wait = *hooked;
+  napi_remove_env_cleanup_hook(wait->env, environmentEnds, hooked);
+  delete hooked;
+  Napi::HandleScope scope(env);
+  if (wait->fd.valid()) {
+    wait->deferred.Resolve(Napi::Number::New(env, wait->fd.get()));
+    wait->fd.release();
+  } else {
+    wait->deferred.Reject(systemError(env, wait->error).Value());
+  }
+}
+
+void waitFor(const std::string& path, const SharedWait& wait, SharedWait* hooked) {
+  try {
+    wait->fd.reset(acquire(path, LOCK_EX));
+  } catch (const SystemError& error) {
+    wait->error = error;
+  } catch (...) {
+    wait->error = SystemError{ENOMEM, "lock"};
+  }
+  std::lock_guard<std::mutex> held(wait->mutex);
+  if (wait->ended) return wait->fd.reset();
+  wait->back.NonBlockingCall(hooked, deliver);
+  wait->back.Release();
 }
 
 }  // namespace
@@ -63,25 +95,19 @@ Napi::Value tryLock(const Napi::CallbackInfo& info) {
 Napi::Value waitLock(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::string path = stringArgument(info, 0, "path");
-  auto* wait = new Wait(env);
+  auto wait = std::make_shared<Wait>(env);
   Napi::Promise promise = wait->deferred.Promise();
   Napi::Function nothing = Napi::Function::New(env, [](const Napi::CallbackInfo&) {});
-  auto back = Napi::ThreadSafeFunction::New(env, nothing, "weft lock", 0, 1);
+  wait->back = Napi::ThreadSafeFunction::New(env, nothing, "weft lock", 0, 1);
+  // Hooks run last in, first out: ours before the one that ends the thread-safe function.
+  auto* hooked = new SharedWait(wait);
+  napi_add_env_cleanup_hook(env, environmentEnds, hooked);
   try {
-    std::thread([path, wait, back]() mutable {
-      try {
-        wait->fd = acquire(path, LOCK_EX);
-      } catch (const SystemError& error) {
-        wait->error = error;
-      } catch (...) {
-        wait->error = SystemError{ENOMEM, "lock"};
-      }
-      // When the environment is going down nobody will take it; the process's end releases the lock.
-      if (back.BlockingCall(wait, deliver) == napi_ok) back.Release();
-    }).detach();
+    std::thread(waitFor, path, wait, hooked).detach();
   } catch (const std::system_error&) {
-    back.Release();
-    delete wait;
+    napi_remove_env_cleanup_hook(env, environmentEnds, hooked);
+    delete hooked;
+    wait->back.Release();
     throw SystemError{EAGAIN, "pthread_create"};
   }
   return promise;
