@@ -14,7 +14,7 @@ import {
 } from '@stricli/core';
 import type { Ambient } from '../cni/ambient.ts';
 import { CniError } from '../cni/errors.ts';
-import { agent, completion, demo, plan, version } from './commands.ts';
+import { agent, completion, demo, plan, status, top, version } from './commands.ts';
 import { UsageError, type WeftContext } from './context.ts';
 import { net } from './net/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
@@ -27,6 +27,7 @@ EXAMPLES
   weft net add ./podnet.conflist 4711 --json   the namespace of process 4711; print the CNI result
   weft net del podnet blue                     detach it
   weft plan podnet.conflist                    what ADD would do, as ip and nft lines; touches nothing
+  weft status                                  whether this host is well
   weft demo bridge                             two containers, a host and the outside, simulated
   eval "$(weft completion bash)"               completion for this shell
 
@@ -47,7 +48,7 @@ ENVIRONMENT
 /** The command tree. */
 export function weftApplication(): Application<WeftContext> {
   const root = buildRouteMap({
-    routes: { net, plan, agent, demo, version, completion },
+    routes: { net, plan, status, top, agent, demo, version, completion },
     docs: { brief: 'Container networks that explain themselves', fullDescription: DESCRIPTION },
   });
   return buildApplication(root, {

@@ -1,7 +1,8 @@
 /** The commands besides `weft net`: how they are called. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { AgentFlags } from './agent/command.ts';
-import { parseMetricsAddress } from './agent/flags.ts';
+import { parseCount, parseInterval, parseMetricsAddress } from './agent/flags.ts';
+import type { TopFlags } from './agent/top.ts';
 import type { WeftContext } from './context.ts';
 import type { DemoFlags } from './demo/bridge.ts';
 import { argFlag, capFlag, ifnameFlag, jsonFlag } from './net/flags.ts';
@@ -105,9 +106,22 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
       metrics: {
         kind: 'parsed',
         parse: parseMetricsAddress,
-        brief: 'Serve metrics on a port of the loopback interface, too',
+        brief: 'Serve metrics on a loopback port, too',
         placeholder: 'HOST:PORT',
         optional: true,
+      },
+      repair: { kind: 'boolean', brief: 'Put back what others remove of ours', default: true },
+      collect: {
+        kind: 'boolean',
+        brief: 'Take away what attachments left behind that have provably ended',
+        default: true,
+      },
+      collectAfter: {
+        kind: 'parsed',
+        parse: parseSeconds,
+        brief: 'How long such attachments are left alone',
+        placeholder: 'SECONDS',
+        default: '600',
       },
     },
   },
@@ -120,6 +134,57 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
       'Metrics for Prometheus are at WEFT_RUN_DIR/metrics.sock, for root alone; on a port only if asked for:\n' +
       '  weft agent --metrics 127.0.0.1:9464\n' +
       '  curl --unix-socket /run/weft/metrics.sock http://agent/metrics',
+  },
+});
+
+export const status = buildCommand<{ json?: boolean }, [], WeftContext>({
+  loader: async () => (await import('./agent/status.ts')).status,
+  parameters: { flags: { json: jsonFlag } },
+  docs: {
+    brief: 'Say whether this host is well',
+    fullDescription: `Agent, networks, leases, links, masquerade and last errors on one screen; changes nothing. Exit status 0 where the
+host is well, 1 where something is wrong: a configuration that cannot be read, an agent that has died, rules that
+somebody removed, a network without a free address. A host without an agent is well. Needs root to see all.
+
+EXAMPLES
+  weft status
+  weft status --json | jq -r '.problems[]'
+  weft status >/dev/null || echo "look after $(hostname)"`,
+  },
+});
+
+export const top = buildCommand<TopFlags, [], WeftContext>({
+  loader: async () => (await import('./agent/top.ts')).top,
+  parameters: {
+    flags: {
+      interval: {
+        kind: 'parsed',
+        parse: parseInterval,
+        brief: 'Seconds between two looks',
+        placeholder: 'SECONDS',
+        default: '1',
+      },
+      count: {
+        kind: 'parsed',
+        parse: parseCount,
+        brief: 'End after so many samples',
+        placeholder: 'N',
+        optional: true,
+      },
+      json: { ...jsonFlag, brief: 'Print one sample a line as JSON, until interrupted' },
+    },
+  },
+  docs: {
+    brief: "Show the agent's requests, live",
+    fullDescription: `Requests per second by plugin and verb, the median and 99th percentile of the last interval in milliseconds, the
+kernel's part, errors, leases and memory. On a terminal it is redrawn until q or Ctrl-C; elsewhere one sample is
+printed. Needs root, and an agent.
+
+EXAMPLES
+  weft top
+  weft top --interval 5
+  weft top --json | jq -c '[.perSecond, .errorsPerSecond]'
+  weft top --json --count 1 --interval 10`,
   },
 });
 

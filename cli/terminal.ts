@@ -1,7 +1,7 @@
 /** Where the command's output goes. The one place of the command that touches the process itself. */
 import { writeSync } from 'node:fs';
 import process from 'node:process';
-import { isatty } from 'node:tty';
+import { isatty, ReadStream, WriteStream } from 'node:tty';
 
 export interface Terminal {
   /** Text for the person or the next program. */
@@ -12,6 +12,15 @@ export interface Terminal {
   readonly color: boolean;
   /** Calls `handler` at SIGINT or SIGTERM until the returned function is called. */
   onInterrupt(handler: (signal: NodeJS.Signals) => void): () => void;
+  /** The terminal as a screen with a keyboard; undefined where standard input or output is something else. */
+  screen?(): Screen | undefined;
+}
+
+export interface Screen {
+  /** Characters; they change when the window does. */
+  size(): { columns: number; rows: number };
+  /** Hands over what is typed, key by key and unseen, until the returned function is called. */
+  onKey(handler: (key: string) => void): () => void;
 }
 
 export function realTerminal(env: Readonly<Record<string, string | undefined>>): Terminal {
@@ -24,6 +33,30 @@ export function realTerminal(env: Readonly<Record<string, string | undefined>>):
       for (const signal of signals) process.on(signal, handler);
       return () => {
         for (const signal of signals) process.off(signal, handler);
+      };
+    },
+    screen: () => (isatty(0) && isatty(1) && env.TERM !== 'dumb' ? realScreen() : undefined),
+  };
+}
+
+function realScreen(): Screen {
+  return {
+    size: () => {
+      // Asked anew each time: nobody has to listen for SIGWINCH.
+      const window = new WriteStream(1);
+      const { columns, rows } = window;
+      window.destroy();
+      return { columns: columns || 80, rows: rows || 24 };
+    },
+    onKey: (handler) => {
+      const keyboard = new ReadStream(0);
+      keyboard.setRawMode(true);
+      keyboard.on('data', (typed: Buffer) => {
+        for (const key of typed.toString('utf8')) handler(key);
+      });
+      return () => {
+        keyboard.setRawMode(false);
+        keyboard.destroy();
       };
     },
   };

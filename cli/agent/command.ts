@@ -9,11 +9,15 @@ import { WEFT_VERSION } from '../version.ts';
 export interface AgentFlags {
   logLevel: LogLevel;
   metrics?: LoopbackAddress;
+  repair: boolean;
+  collect: boolean;
+  /** Seconds. */
+  collectAfter: number;
 }
 
 export async function runAgent(
   this: WeftContext,
-  { logLevel, metrics }: AgentFlags,
+  { logLevel, metrics, repair, collect, collectAfter }: AgentFlags,
 ): Promise<Error | undefined> {
   const { serveAgent } = await import('../../agent/serve.ts');
   const { terminal, ambient, home } = this;
@@ -24,6 +28,7 @@ export async function runAgent(
   const problem = await serveAgent({
     paths: ambient.paths,
     version: WEFT_VERSION,
+    caretaker: { ambient, repair, collectAfter: collect ? collectAfter * 1000 : undefined },
     metrics,
     bundle: join(home, 'weft-core.js'),
     logLevel,

@@ -2,6 +2,12 @@
 import type { LoopbackAddress } from '../../agent/metrics-server.ts';
 import { UsageError } from '../context.ts';
 
+/** `--count`. Throws UsageError. */
+export function parseCount(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new UsageError('wanted a number from 1 on');
+}
+
 /** `--metrics HOST:PORT`. Throws UsageError. */
 export function parseMetricsAddress(text: string): LoopbackAddress {
   const address = parseLoopback(text);
