@@ -106,6 +106,11 @@ export class Agent {
     return containerId === '' ? work() : this.#containers.run(`${name} ${containerId}`, work);
   }
 
+  /** Runs work while no request of a plugin for a container is served, and lets them wait. */
+  inTurn<T>(plugin: string, containerId: string, work: () => Promise<T>): Promise<T> {
+    return this.#containers.run(`${plugin} ${containerId}`, work);
+  }
+
   /** Resolves when all that was taken is done. */
   async idle(): Promise<void> {
     await this.#containers.idle();

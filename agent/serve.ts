@@ -8,6 +8,7 @@ import { AgentEvents } from './events.ts';
 import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
 import { type LoopbackAddress, MetricsServer } from './metrics-server.ts';
+import { type CaretakerOptions, startCaretaker } from './repair/caretaker.ts';
 import { AgentServer, CannotListen } from './server.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -18,6 +19,7 @@ export interface ServeOptions {
   /** The bundle that the launchers lie beside. */
   bundle: string;
   version: string;
+  caretaker: CaretakerOptions;
   /** Where metrics are served besides the socket. */
   metrics: LoopbackAddress | undefined;
   logLevel: LogLevel;
@@ -67,9 +69,11 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     log.info({ socket: server.socketPath, metrics: metrics.where }, 'listening');
     notify('READY=1');
     metrics.load();
+    const stopCaretaker = await startCaretaker(options.caretaker, agent, log, events);
     const reason = await stopped;
     log.info({ reason }, 'stopping: no new requests are taken');
     notify('STOPPING=1');
+    await stopCaretaker();
     await server.close();
     metrics.server.close();
     log.info('stopped');

@@ -1,0 +1,219 @@
+/**
+ * Puts back what others remove of ours: looks when the kernel tells that something went, and compares the attachments' records with the
+ * host (docs/repair.md, docs/decisions/0004-repair-from-records.md).
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import type { Ambient } from '../../cni/ambient.ts';
+import type { Namespace } from '../../netlink/door.ts';
+import type { Monitor } from '../../netlink/monitor.ts';
+import { openDoor } from '../../netlink/namespace.ts';
+import type { Surroundings } from '../../plan/surroundings.ts';
+import { bootId, recordFolder } from '../../plugins/record.ts';
+import { Budget } from './budget.ts';
+import type { Finding } from './finding.ts';
+import { wanted } from './finding.ts';
+import { watchedHost } from './host.ts';
+import { HostLook } from './host-look.ts';
+import { living, missingOnHost, missingRules } from './missing.ts';
+import { missingInIptables } from './missing-masquerade.ts';
+import { putBack } from './put-back.ts';
+import { type Entry, Records } from './records.ts';
+import { type Signal, signals } from './signals.ts';
+
+/** Milliseconds from a notification to the look at what it means: removals by others, and what our own DELs cause as well. */
+const SOON = 25;
+const LATER = 250;
+/** Between two questions after the sets of iptables, which nobody tells of. */
+const POLL = 300;
+/** Between two looks that nothing gave rise to: for what the kernel did not tell. */
+const ROUTINE = 30_000;
+/** How often the same thing is put back within a minute. */
+const MOST_PER_MINUTE = 6;
+
+export interface Correction {
+  /** For metrics. */
+  kind: 'rules' | 'link';
+  what: readonly string[];
+  network: string;
+  containerId: string;
+  ifname: string;
+  /** Who changed the ruleset before, where the kernel said. */
+  cause: string | undefined;
+}
+
+export interface RepairHooks {
+  corrected(correction: Correction): void;
+  /** Something ours is missing, and stays missing. */
+  gaveUp(correction: Correction, reason: string): void;
+  failed(error: unknown): void;
+}
+
+export interface RepairOptions {
+  ambient: Ambient;
+  hooks: RepairHooks;
+  /** Runs work when no request for the container is served. */
+  inTurn<T>(plugin: string, containerId: string, work: () => Promise<T>): Promise<T>;
+}
+
+export class Repair {
+  readonly #options: RepairOptions;
+  readonly #host: Namespace;
+  readonly #surroundings: Surroundings;
+  readonly #monitor: Monitor<Signal>;
+  readonly #records: Records;
+  readonly #boot = bootId();
+  readonly #budget = new Budget(MOST_PER_MINUTE);
+  readonly #timers: NodeJS.Timeout[] = [];
+  #suspects = new Set<string>();
+  #removed = false;
+  /** When the next look is due, by performance.now(). */
+  #due = Number.POSITIVE_INFINITY;
+  #wake: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #closed = false;
+
+  private constructor(options: RepairOptions, host: Namespace, monitor: Monitor<Signal>) {
+    this.#options = options;
+    this.#host = host;
+    this.#monitor = monitor;
+    this.#surroundings = watchedHost(host, options.ambient);
+    this.#records = new Records(recordFolder(options.ambient.paths.cacheDir));
+  }
+
+  /** Watches from now on, and looks at once at what happened before. Throws an Error with `code`. */
+  static async start(options: RepairOptions): Promise<Repair> {
+    const host = await openDoor().open();
+    const repair = new Repair(options, host, await signals(host));
+    void repair.#listen();
+    repair.#timers.push(
+      setInterval(() => repair.#lookWithin(0), ROUTINE),
+      setInterval(() => void repair.#poll(), POLL),
+    );
+    repair.#lookWithin(0);
+    return repair;
+  }
+
+  /** Resolves when what was begun is done. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#wake);
+    this.#monitor.close();
+    await this.#looking;
+    this.#host.close();
+  }
+
+  async #listen(): Promise<void> {
+    for await (const signal of this.#monitor) {
+      if (signal.kind === 'author') {
+        if (this.#removed) this.#suspects.add(signal.author);
+        this.#removed = false;
+      } else {
+        this.#removed ||= signal.kind === 'rules';
+        this.#lookWithin(signal.kind === 'state' ? LATER : SOON);
+      }
+    }
+  }
+
+  #lookWithin(delay: number): void {
+    const due = performance.now() + delay;
+    if (this.#closed || due >= this.#due) return;
+    this.#due = due;
+    clearTimeout(this.#wake);
+    this.#wake = setTimeout(() => this.#begin(() => this.#look()), delay);
+  }
+
+  /** One look at a time; a signal that comes meanwhile leads to another. */
+  #begin(work: () => Promise<void>): void {
+    if (this.#looking !== undefined) {
+      this.#due = Number.POSITIVE_INFINITY;
+      void this.#looking.then(() => this.#lookWithin(0));
+      return;
+    }
+    this.#looking = work()
+      .catch((error: unknown) => this.#options.hooks.failed(error))
+      .finally(() => {
+        this.#looking = undefined;
+      });
+  }
+
+  #entries(): Entry[] {
+    return this.#records
+      .all()
+      .filter(({ record }) => record.boot === this.#boot && record.host === this.#host.identity);
+  }
+
+  async #look(): Promise<void> {
+    this.#due = Number.POSITIVE_INFINITY;
+    const cause = this.#takeCause();
+    const known = this.#entries();
+    if (known.length === 0) return;
+    const look = await HostLook.take(this.#surroundings);
+    const entries = living(known, look);
+    this.#budget.sweep(performance.now());
+    await this.#correct(await missingOnHost(entries, look), 'link', undefined);
+    await this.#correct(await missingRules(entries, this.#surroundings), 'rules', cause);
+  }
+
+  async #poll(): Promise<void> {
+    if (this.#looking !== undefined) return;
+    const members = wanted(this.#entries(), 'masquerade').filter(({ step }) => step.backend === 'iptables');
+    if (members.length === 0) return;
+    this.#begin(async () => {
+      const findings = await missingInIptables(members, this.#surroundings, false);
+      // The look decides who is alive.
+      if (findings.length > 0) await this.#look();
+    });
+  }
+
+  /** Who removed rules since the last look; programs that have our own name are left out. */
+  #takeCause(): string | undefined {
+    const own = ownThreads();
+    const others = [...this.#suspects].filter((author) => !own.has(author.replace(/ \(process \d+\)$/, '')));
+    this.#suspects = new Set();
+    return others.length > 0 ? others.join(', ') : undefined;
+  }
+
+  async #correct(
+    findings: readonly Finding[],
+    kind: Correction['kind'],
+    cause: string | undefined,
+  ): Promise<void> {
+    for (const finding of findings) {
+      if (this.#closed) return;
+      await this.#correctOne(finding, kind, cause);
+    }
+  }
+
+  async #correctOne(finding: Finding, kind: Correction['kind'], cause: string | undefined): Promise<void> {
+    const { network, containerId, ifname, plugin } = finding.entry.record;
+    const { hooks, inTurn } = this.#options;
+    const correction: Correction = { kind, what: finding.what, network, containerId, ifname, cause };
+    const verdict = this.#budget.ask(thingOf(finding), performance.now());
+    if (verdict === 'rest') {
+      hooks.gaveUp(correction, `it was put back ${MOST_PER_MINUTE} times within a minute`);
+    }
+    if (verdict !== 'go') return;
+    try {
+      const done = await inTurn(plugin, containerId, () => putBack(finding, this.#surroundings));
+      if (done) hooks.corrected(correction);
+    } catch (error) {
+      hooks.gaveUp(correction, error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** A bridge's address is the same thing whoever needs it; an element is one container's. */
+function thingOf({ step }: Finding): string {
+  return JSON.stringify(step);
+}
+
+/** Names of this process's threads, as the kernel tells them of whoever changes the ruleset. */
+function ownThreads(): Set<string> {
+  try {
+    const threads = readdirSync('/proc/self/task');
+    return new Set(threads.map((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim()));
+  } catch {
+    return new Set();
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What of the kernel's notifications may mean that something of ours is gone. Only types are read: an ADD makes dozens of notifications,
+ * and must not be slower for them.
+ */
+import { pieces } from '../../netlink/attributes.ts';
+import type { Family, Namespace, RawMessage } from '../../netlink/door.ts';
+import { type Monitor, monitor } from '../../netlink/monitor.ts';
+
+/** `rules`: others removed rules, chains, sets or tables. `state`: the rest, which our own DELs cause as well. */
+export type Signal =
+  | { kind: 'rules' | 'state' }
+  /** Ends a change of the ruleset: who made it. */
+  | { kind: 'author'; author: string };
+
+/** RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_NEWNETCONF (linux/rtnetlink.h). */
+const ROUTE_TYPES = [17, 21, 25, 80];
+/** NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET (linux/netfilter/nf_tables.h). */
+const REMOVALS = [2, 5, 8, 11];
+const NFT_MSG_DELSETELEM = 14;
+const NFT_MSG_NEWGEN = 15;
+const NFGENMSG = 4;
+const NFTA_GEN_PROC_PID = 2;
+const NFTA_GEN_PROC_NAME = 3;
+
+export function readSignal(family: Family, { type, payload }: RawMessage): Signal | undefined {
+  if (family === 'route') return ROUTE_TYPES.includes(type) ? { kind: 'state' } : undefined;
+  const change = type & 0xff;
+  if (REMOVALS.includes(change)) return { kind: 'rules' };
+  if (change === NFT_MSG_DELSETELEM) return { kind: 'state' };
+  return change === NFT_MSG_NEWGEN ? { kind: 'author', author: authorOf(payload) } : undefined;
+}
+
+/** `nft (process 4711)`; the number is that of the machine's first PID namespace. */
+function authorOf(payload: Uint8Array): string {
+  let name = 'a program without a name';
+  let pid = '';
+  for (const { number, payload: value } of pieces(payload.subarray(NFGENMSG))) {
+    const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
+    if (number === NFTA_GEN_PROC_NAME) name = bytes.toString('utf8').replace(/\0.*$/s, '');
+    if (number === NFTA_GEN_PROC_PID && bytes.length === 4) pid = ` (process ${bytes.readUInt32BE()})`;
+  }
+  return name + pid;
+}
+
+/** `host` must be of openDoor(). Throws an Error with `code`. */
+export async function signals(host: Namespace): Promise<Monitor<Signal>> {
+  const groups = ['link', 'address', 'route', 'netconf'] as const;
+  try {
+    return await monitor(host, [...groups, 'nftables'], readSignal);
+  } catch {
+    // A kernel without nf_tables.
+    return await monitor(host, groups, readSignal);
+  }
+}
