@@ -2,8 +2,8 @@
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { AgentFlags } from './agent/command.ts';
 import { parseCount, parseInterval, parseMetricsAddress } from './agent/flags.ts';
-import type { TopFlags } from './agent/top.ts';
 import { parseSeconds } from './agent/seconds.ts';
+import type { TopFlags } from './agent/top.ts';
 import type { WeftContext } from './context.ts';
 import type { DemoFlags } from './demo/bridge.ts';
 import { argFlag, capFlag, ifnameFlag, jsonFlag } from './net/flags.ts';
@@ -110,19 +110,6 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
         brief: 'Serve metrics on a loopback port, too',
         placeholder: 'HOST:PORT',
         optional: true,
-      },
-      repair: { kind: 'boolean', brief: 'Put back what others remove of ours', default: true },
-      collect: {
-        kind: 'boolean',
-        brief: 'Take away what attachments left behind that have provably ended',
-        default: true,
-      },
-      collectAfter: {
-        kind: 'parsed',
-        parse: parseSeconds,
-        brief: 'How long such attachments are left alone',
-        placeholder: 'SECONDS',
-        default: '600',
       },
       repair: { kind: 'boolean', brief: 'Put back what others remove of ours', default: true },
       collect: {
