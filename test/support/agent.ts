@@ -37,16 +37,18 @@ export interface AgentOptions {
   bin: string;
   /** For its name among the host's daemons. */
   name?: string;
+  /** Flags of `weft agent`. */
+  flags?: readonly string[];
   env?: Readonly<Record<string, string>>;
 }
 
 /** Starts an agent on a host, and waits until it listens. It ends with the host. */
 export async function startAgent(host: Host, options: AgentOptions): Promise<RunningAgent> {
-  const { bin, name = 'agent', env = {} } = options;
+  const { bin, name = 'agent', flags = [], env = {} } = options;
   const socket = join(host.dirs.run, 'agent.sock');
   const file = join(host.root, `${name}.pid`);
   const script = 'echo $$ >"$1"; shift; exec "$@"';
-  await host.daemon(name, 'sh', ['-c', script, 'sh', file, join(bin, 'weft'), 'agent'], env);
+  await host.daemon(name, 'sh', ['-c', script, 'sh', file, join(bin, 'weft'), 'agent', ...flags], env);
   const log = async () =>
     (await readFile(join(host.root, `${name}.log`), 'utf8').catch(() => ''))
       .split('\n')
