@@ -1,0 +1,229 @@
+/** What others remove of ours comes back within a second; what is theirs stays as they want it. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { BRIDGE, makeWorld, type World } from '../plugins/world.ts';
+import { startAgent } from '../support/agent.ts';
+import { execIn, firewallLines, ip, makeOutside, OUTSIDE, ping, type Teardown } from '../support/host.ts';
+import { pluginsUnderTest, weftIsMissing } from '../support/plugins.ts';
+import { until } from '../support/until.ts';
+
+const skip = await weftIsMissing();
+
+type Line = Record<string, unknown>;
+
+/** A host with an outside and two containers that are masqueraded, watched by an agent. */
+async function watched(t: Teardown, config: object, flags: readonly string[] = []) {
+  const world = await makeWorld(t);
+  await makeOutside(t, world.host);
+  const agent = await startAgent(world.host, { bin: pluginsUnderTest(), name: 'repairing', flags });
+  const containers = [await world.container(), await world.container()] as const;
+  for (const container of containers) await world.add(config, container);
+  const said = async (msg: string): Promise<Line[]> => (await agent.log()).filter((line) => line.msg === msg);
+  return { world, agent, containers, said };
+}
+
+const reach = (world: World, from: { netns: string }, to: string) =>
+  until(`${from.netns} reaches ${to} again`, () => ping(from.netns, to)).then(() => world);
+
+/** Milliseconds from a deed until what it removed is there again. */
+async function healing(deed: () => Promise<unknown>, isHealed: () => Promise<boolean>): Promise<number> {
+  await deed();
+  const start = performance.now();
+  await until('what was removed is there again', isHealed);
+  return Math.round(performance.now() - start);
+}
+
+const THEIRS =
+  'table ip theirs {\n\tchain c {\n\t\ttype filter hook input priority filter; policy accept;\n\t\tcounter accept comment "theirs"\n\t}\n}';
+
+for (const type of ['bridge', 'ptp']) {
+  t.test(`${type}: nftables flushed by others`, { skip }, async (t) => {
+    const config = { ...BRIDGE, name: 'flushnet', type, ipMasq: true, ipMasqBackend: 'nftables' };
+    const { world, containers, said } = await watched(t, config);
+    const [a, b] = containers;
+    const nft = (...args: string[]) => world.host.exec('nft', args);
+    t.ok(await ping(a.netns, OUTSIDE.v4));
+    const ours = async () =>
+      (await nft('list', 'table', 'inet', 'weft').catch(() => ({ stdout: '' }))).stdout;
+    const before = await ours();
+    for (const deed of [
+      ['flush', 'ruleset'],
+      ['flush', 'table', 'inet', 'weft'],
+      ['delete', 'table', 'inet', 'weft'],
+      ['flush', 'map', 'inet', 'weft', 'masquerade4'],
+    ]) {
+      const took = await healing(
+        () => nft(...deed),
+        async () => sorted(await ours()) === sorted(before),
+      );
+      t.comment(`nft ${deed.join(' ')}: repaired after ${took} ms`);
+    }
+    await reach(world, a, OUTSIDE.v4);
+    await reach(world, b, OUTSIDE.v6);
+    const lines = await said('put back');
+    t.match(lines[0], {
+      network: 'flushnet',
+      containerId: /./,
+      ifname: 'eth0',
+      cause: /^nft \(process \d+\)$/,
+    });
+    t.ok(lines.some(({ what }) => String(what).includes('rule "weft/1')));
+    t.ok(lines.some(({ what }) => String(what).includes('element 10.1.0.')));
+
+    await world.ok('DEL', config, { container: a });
+    await nft('flush', 'ruleset');
+    await until('the other is masqueraded again', async () => (await ours()).includes(b.id));
+    t.notMatch(await ours(), a.id, 'what was taken away by DEL does not come back');
+  });
+}
+
+const sorted = (text: string) =>
+  text
+    .split(/[\n,]/)
+    .map((line) => line.trim())
+    .sort()
+    .join('\n');
+
+for (const variant of ['nft', 'legacy']) {
+  t.test(`iptables-${variant} flushed by others`, { skip }, async (t) => {
+    const { host } = await makeWorld(t);
+    const probe = await execIn(host.netns, `iptables-${variant}`, ['-t', 'nat', '-S'], { mayFail: true });
+    if (probe.status !== 0) {
+      t.skip(`this kernel has no nat table of iptables-${variant}`);
+      return;
+    }
+    const config = { ...BRIDGE, name: 'iptnet', ipMasq: true, ipMasqBackend: 'iptables' };
+    const { world, containers, said } = await watched(t, config);
+    const [a, b] = containers;
+    t.ok(await ping(a.netns, OUTSIDE.v4));
+    const saved = async () => (await execIn(world.host.netns, 'iptables-save', ['-t', 'nat'])).stdout;
+    const entries = () => firewallLines(world.host.netns, a.id, b.id);
+    const all = await entries();
+    for (const [file, ...args] of [
+      ['iptables', '-t', 'nat', '-F'],
+      ['ip6tables', '-t', 'nat', '-F'],
+      ['ipset', 'flush', 'weft-iptnet-4'],
+    ] as const) {
+      const rules = async () =>
+        (await execIn(world.host.netns, `${file === 'ipset' ? 'iptables' : file}-save`, ['-t', 'nat']))
+          .stdout;
+      const took = await healing(
+        () => world.host.exec(file, args),
+        async () =>
+          (await rules()).includes('weft network iptnet') && (await entries()).length === all.length,
+      );
+      t.comment(`${file} ${args.join(' ')}: repaired after ${took} ms`);
+    }
+    t.match(await saved(), 'weft network iptnet');
+    await reach(world, a, OUTSIDE.v4);
+    await reach(world, b, OUTSIDE.v6);
+    t.ok((await said('put back')).length >= 3);
+  });
+}
+
+t.test('addresses, links and settings that others removed', { skip }, async (t) => {
+  const { world, containers, said } = await watched(t, { ...BRIDGE, ipMasq: true });
+  const { host } = world;
+  const [a] = containers;
+  const forwards = async () =>
+    (await host.exec('sysctl', ['-n', 'net.ipv4.ip_forward'])).stdout.trim() === '1';
+  const has = async (address: string) =>
+    (await ip(host.netns, 'addr', 'show', 'dev', 'br0')).some(({ addr_info }) =>
+      addr_info.some(({ local }: Line) => local === address),
+    );
+  const ports = async () => (await ip(host.netns, 'link', 'show', 'master', 'br0')).length === 2;
+  const run = (line: string) => async () => void (await host.exec('sh', ['-c', line]));
+  for (const [line, isHealed] of [
+    ['ip addr del 10.1.0.1/24 dev br0', () => has('10.1.0.1')],
+    ['ip -6 addr del fd00:1::1/64 dev br0', () => has('fd00:1::1')],
+    ['sysctl -qw net.ipv4.ip_forward=0', forwards],
+    [
+      'for p in $(ip -o link show master br0 | cut -d: -f2 | cut -d@ -f1); do ip link set $p nomaster; done',
+      ports,
+    ],
+    ['ip link del br0', async () => (await has('10.1.0.1')) && (await has('fd00:1::1')) && (await ports())],
+  ] as const) {
+    const took = await healing(run(line), isHealed);
+    t.comment(`${line}: repaired after ${took} ms`);
+  }
+  await reach(world, a, OUTSIDE.v4);
+  await reach(world, a, OUTSIDE.v6);
+  const told = (await said('put back')).map(({ what }) => String(what)).join('\n');
+  for (const word of ['10.1.0.1/24', 'fd00:1::1/64', 'ip_forward', 'in bridge br0', 'bridge br0'])
+    t.match(told, word);
+});
+
+t.test('what is not ours is left as it is', { skip }, async (t) => {
+  const { world, said } = await watched(t, { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' });
+  const nft = (...args: string[]) => world.host.exec('nft', args);
+  await world.host.exec('nft', ['-f', '-'], { input: THEIRS });
+  const theirs = async () => (await nft('-a', 'list', 'table', 'ip', 'theirs')).stdout;
+  const before = await theirs();
+  await nft('delete', 'table', 'inet', 'weft');
+  await until('ours is back', async () => (await said('put back')).length > 0);
+  t.equal(await theirs(), before);
+
+  // Somebody gave the bridge another address on purpose.
+  const lines = (await said('put back')).length;
+  await world.host.exec('sh', ['-c', 'ip addr add 10.9.0.1/24 dev br0; ip addr del 10.1.0.1/24 dev br0']);
+  await until('it is said', async () => (await said('not put back')).length > 0);
+  const addresses = (await ip(world.host.netns, '-4', 'addr', 'show', 'dev', 'br0')).flatMap(
+    ({ addr_info }) => addr_info.map(({ local }: Line) => local),
+  );
+  t.same(addresses, ['10.9.0.1']);
+  t.equal((await said('put back')).length, lines);
+
+  // Their table goes by their own will.
+  await nft('delete', 'table', 'ip', 'theirs');
+  await nft('flush', 'table', 'inet', 'weft');
+  await until('ours is back once more', async () => (await said('put back')).length > lines);
+  t.notMatch((await nft('list', 'tables')).stdout, 'theirs');
+});
+
+t.test('whoever insists wins: after some times the agent rests and says so', { skip }, async (t) => {
+  const { world, said } = await watched(t, { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' });
+  const corrections = async () => (await said('put back')).length;
+  await until('the agent rests', async () => {
+    await world.host.exec('nft', ['flush', 'ruleset']);
+    return (await said('not put back')).length > 0;
+  });
+  const [line] = await said('not put back');
+  t.match(line, { reason: /times within a minute/ });
+  const made = await corrections();
+  await world.host.exec('nft', ['flush', 'ruleset']);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  t.equal(await corrections(), made);
+});
+
+t.test(
+  'an agent that starts puts back what went before; with --no-repair it does not',
+  { skip },
+  async (t) => {
+    const world = await makeWorld(t);
+    await makeOutside(t, world.host);
+    const config = { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' };
+    const a = await world.container();
+    await world.add(config, a);
+    await world.host.exec('nft', ['flush', 'ruleset']);
+    const idle = await startAgent(world.host, {
+      bin: pluginsUnderTest(),
+      name: 'idle',
+      flags: ['--no-repair'],
+    });
+    t.notOk(await ping(a.netns, OUTSIDE.v4));
+    await idle.signal('TERM');
+    await idle.ended();
+    await startAgent(world.host, { bin: pluginsUnderTest(), name: 'active' });
+    await reach(world, a, OUTSIDE.v4);
+
+    await world.ok('GC', { ...config, 'cni.dev/valid-attachments': [] });
+    t.same(await world.host.exec('ls', [join(world.host.dirs.cache, 'weft/attachments')]), {
+      status: 0,
+      stdout: '',
+      stderr: '',
+    });
+    await rm(join(world.host.dirs.cache, 'weft'), { recursive: true });
+    await world.add(config, await world.container());
+  },
+);
