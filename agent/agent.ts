@@ -53,6 +53,7 @@ export class Agent {
   readonly #door: KeptDoor;
   readonly #hooks: AgentHooks;
   readonly #containers = new Queues();
+  #requests = 0;
   readonly #locks = new Queues();
 
   constructor(door: Door, hooks: AgentHooks = {}) {
@@ -78,7 +79,7 @@ export class Agent {
 
   /**
    * Serves a request that objection() has none against: in order for one container and plugin, side by side otherwise. What an ADD
-   * made for a caller that went away is taken back, before anything else of that container is served. Never throws.
+   * made for a caller that went away is taken back, before anything else of that container is served. Throws what is a mistake of ours.
    */
   async serve(request: Request, caller: WaitingCaller): Promise<Outcome> {
     const { env } = request;
@@ -103,7 +104,8 @@ export class Agent {
       return outcome;
     };
     // A delegate has its plugin's container and another name: it must not wait for the one that waits for it.
-    return containerId === '' ? work() : this.#containers.run(`${name} ${containerId}`, work);
+    const key = containerId === '' ? `request ${this.#requests++}` : `${name} ${containerId}`;
+    return this.#containers.run(key, work);
   }
 
   /** Runs work while no request of a plugin for a container is served, and lets them wait. */

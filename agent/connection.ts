@@ -82,10 +82,14 @@ export class Connection implements WaitingCaller {
       }
       this.#stage = 'served';
       this.#socket.setTimeout(0);
-      void this.#reception.agent.serve(request, this).then(({ status, stdout, stderr }) => {
-        if (stderr !== '') this.log(stderr);
-        this.#end(doneFrame(status, stdout));
-      });
+      void this.#reception.agent.serve(request, this).then(
+        ({ status, stdout, stderr }) => {
+          if (stderr !== '') this.log(stderr);
+          this.#end(doneFrame(status, stdout));
+        },
+        // A mistake of ours: the cold path may do better.
+        (error) => this.#drop(`a request failed: ${error instanceof Error ? error.stack : error}`, 'request'),
+      );
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#drop(`a caller does not keep to the protocol: ${error.message}`, 'protocol');

@@ -17,11 +17,14 @@ function standing(proc: string): string {
   return ['ns/net', 'ns/mnt', 'root/'].map((name) => place(look(`${proc}/${name}`))).join('');
 }
 
-/** The bundle and its place, as the launcher writes them (own_identity in bin/launcher/ask.cc). Throws an Error with `code`. */
-export function ownIdentity(bundle: string): string {
+/**
+ * The bundle and where a process stands, as the launcher writes them (own_identity in bin/launcher/ask.cc). Throws an Error with `code`.
+ * @param proc its folder in /proc
+ */
+export function ownIdentity(bundle: string, proc = '/proc/self'): string {
   const file = look(bundle);
   const changed = `${file.mtimeNs / 1_000_000_000n}.${file.mtimeNs % 1_000_000_000n}`;
-  return `${PROTOCOL} ${place(file)}${changed} ${file.size} ${standing('/proc/self')}`;
+  return `${PROTOCOL} ${place(file)}${changed} ${file.size} ${standing(proc)}`;
 }
 
 /** Why the process at the other end of a socket is not served; undefined when it is. */
