@@ -1,10 +1,21 @@
 /** What others remove of ours comes back within a second; what is theirs stays as they want it. */
-import { rm } from 'node:fs/promises';
+import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { BRIDGE, makeWorld, type World } from '../plugins/world.ts';
+import { BRIDGE, makeWorld } from '../plugins/world.ts';
 import { startAgent } from '../support/agent.ts';
-import { execIn, firewallLines, ip, makeOutside, OUTSIDE, ping, type Teardown } from '../support/host.ts';
+import {
+  type Container,
+  execIn,
+  firewallLines,
+  type Host,
+  ip,
+  leases,
+  makeOutside,
+  OUTSIDE,
+  ping,
+  type Teardown,
+} from '../support/host.ts';
 import { pluginsUnderTest, weftIsMissing } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 
@@ -13,18 +24,31 @@ const skip = await weftIsMissing();
 type Line = Record<string, unknown>;
 
 /** A host with an outside and two containers that are masqueraded, watched by an agent. */
-async function watched(t: Teardown, config: object, flags: readonly string[] = []) {
+async function watched(t: Teardown, config: object, variant?: string) {
   const world = await makeWorld(t);
   await makeOutside(t, world.host);
-  const agent = await startAgent(world.host, { bin: pluginsUnderTest(), name: 'repairing', flags });
+  const env = variant === undefined ? {} : { PATH: await programs(world.host, variant) };
+  const agent = await startAgent(world.host, { bin: pluginsUnderTest(), name: 'repairing', env });
   const containers = [await world.container(), await world.container()] as const;
-  for (const container of containers) await world.add(config, container);
+  for (const container of containers) await world.add(config, container, { env });
   const said = async (msg: string): Promise<Line[]> => (await agent.log()).filter((line) => line.msg === msg);
   return { world, agent, containers, said };
 }
 
-const reach = (world: World, from: { netns: string }, to: string) =>
-  until(`${from.netns} reaches ${to} again`, () => ping(from.netns, to)).then(() => world);
+/** A search path on which `iptables` is the variant that this host's administrator chose. */
+async function programs(host: Host, variant: string): Promise<string> {
+  const folder = join(host.root, 'programs');
+  await mkdir(folder);
+  for (const family of ['iptables', 'ip6tables']) {
+    for (const tool of ['', '-save', '-restore']) {
+      await symlink(`/usr/sbin/${family}-${variant}${tool}`, join(folder, `${family}${tool}`));
+    }
+  }
+  return `${folder}:/usr/sbin:/usr/bin:/sbin:/bin`;
+}
+
+const reach = (from: { netns: string }, to: string) =>
+  until(`${from.netns} reaches ${to} again`, () => ping(from.netns, to));
 
 /** Milliseconds from a deed until what it removed is there again. */
 async function healing(deed: () => Promise<unknown>, isHealed: () => Promise<boolean>): Promise<number> {
@@ -59,8 +83,8 @@ for (const type of ['bridge', 'ptp']) {
       );
       t.comment(`nft ${deed.join(' ')}: repaired after ${took} ms`);
     }
-    await reach(world, a, OUTSIDE.v4);
-    await reach(world, b, OUTSIDE.v6);
+    await reach(a, OUTSIDE.v4);
+    await reach(b, OUTSIDE.v6);
     const lines = await said('put back');
     t.match(lines[0], {
       network: 'flushnet',
@@ -87,27 +111,21 @@ const sorted = (text: string) =>
 
 for (const variant of ['nft', 'legacy']) {
   t.test(`iptables-${variant} flushed by others`, { skip }, async (t) => {
-    const { host } = await makeWorld(t);
-    const probe = await execIn(host.netns, `iptables-${variant}`, ['-t', 'nat', '-S'], { mayFail: true });
-    if (probe.status !== 0) {
-      t.skip(`this kernel has no nat table of iptables-${variant}`);
-      return;
-    }
     const config = { ...BRIDGE, name: 'iptnet', ipMasq: true, ipMasqBackend: 'iptables' };
-    const { world, containers, said } = await watched(t, config);
+    const { world, containers, said } = await watched(t, config, variant);
     const [a, b] = containers;
     t.ok(await ping(a.netns, OUTSIDE.v4));
-    const saved = async () => (await execIn(world.host.netns, 'iptables-save', ['-t', 'nat'])).stdout;
+    const saved = async () =>
+      (await execIn(world.host.netns, `iptables-${variant}-save`, ['-t', 'nat'])).stdout;
     const entries = () => firewallLines(world.host.netns, a.id, b.id);
     const all = await entries();
     for (const [file, ...args] of [
-      ['iptables', '-t', 'nat', '-F'],
-      ['ip6tables', '-t', 'nat', '-F'],
+      [`iptables-${variant}`, '-t', 'nat', '-F'],
+      [`ip6tables-${variant}`, '-t', 'nat', '-F'],
       ['ipset', 'flush', 'weft-iptnet-4'],
-    ] as const) {
-      const rules = async () =>
-        (await execIn(world.host.netns, `${file === 'ipset' ? 'iptables' : file}-save`, ['-t', 'nat']))
-          .stdout;
+    ] as [string, ...string[]][]) {
+      const saver = `${file === 'ipset' ? `iptables-${variant}` : file}-save`;
+      const rules = async () => (await execIn(world.host.netns, saver, ['-t', 'nat'])).stdout;
       const took = await healing(
         () => world.host.exec(file, args),
         async () =>
@@ -116,8 +134,8 @@ for (const variant of ['nft', 'legacy']) {
       t.comment(`${file} ${args.join(' ')}: repaired after ${took} ms`);
     }
     t.match(await saved(), 'weft network iptnet');
-    await reach(world, a, OUTSIDE.v4);
-    await reach(world, b, OUTSIDE.v6);
+    await reach(a, OUTSIDE.v4);
+    await reach(b, OUTSIDE.v6);
     t.ok((await said('put back')).length >= 3);
   });
 }
@@ -147,11 +165,74 @@ t.test('addresses, links and settings that others removed', { skip }, async (t) 
     const took = await healing(run(line), isHealed);
     t.comment(`${line}: repaired after ${took} ms`);
   }
-  await reach(world, a, OUTSIDE.v4);
-  await reach(world, a, OUTSIDE.v6);
+  await reach(a, OUTSIDE.v4);
+  await reach(a, OUTSIDE.v6);
   const told = (await said('put back')).map(({ what }) => String(what)).join('\n');
   for (const word of ['10.1.0.1/24', 'fd00:1::1/64', 'ip_forward', 'in bridge br0', 'bridge br0'])
     t.match(told, word);
+});
+
+t.test('the MAC filter', { skip }, async (t) => {
+  const { world, containers } = await watched(t, { ...BRIDGE, macspoofchk: true });
+  const nft = (...args: string[]) => world.host.exec('nft', args);
+  const ours = async () => sorted((await nft('list', 'table', 'bridge', 'weft')).stdout);
+  const before = await ours();
+  for (const { id } of containers) t.match(before, id);
+  for (const deed of [
+    ['flush', 'ruleset'],
+    ['flush', 'chain', 'bridge', 'weft', 'prerouting'],
+    ['flush', 'set', 'bridge', 'weft', 'allowed'],
+    ['flush', 'set', 'bridge', 'weft', 'guarded'],
+  ]) {
+    const took = await healing(
+      () => nft(...deed),
+      async () => (await ours()) === before,
+    );
+    t.comment(`nft ${deed.join(' ')}: repaired after ${took} ms`);
+  }
+});
+
+t.test('a storm of ADD, DEL and flushes leaves what is alive, and nothing else', { skip }, async (t) => {
+  const config = { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' };
+  const { world, containers } = await watched(t, config);
+  const { host } = world;
+  const more = await Promise.all(Array.from({ length: 6 }, () => world.container()));
+  const cold = { env: { WEFT_AGENT: 'off' } };
+  const call = async (command: 'ADD' | 'DEL', container: Container, env: Record<string, string>) => {
+    const variables = { CNI_CONTAINERID: container.id, CNI_NETNS: container.netns, CNI_IFNAME: 'eth0' };
+    await host.exec(join(pluginsUnderTest(), 'bridge'), [], {
+      input: JSON.stringify(config),
+      env: { ...variables, ...env, CNI_COMMAND: command, CNI_PATH: '/usr/lib/cni' },
+    });
+  };
+  let storms = true;
+  const storm = (async () => {
+    // Not so often that the agent rests.
+    for (let i = 0; storms && i < 4; i += 1) {
+      await host.exec('nft', ['flush', 'ruleset']);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
+  })();
+  await Promise.all(
+    more.map(async (container, i) => {
+      const env = i % 2 ? cold.env : {};
+      for (let round = 0; round < 3; round += 1) {
+        await call('ADD', container, env);
+        await call('DEL', container, env);
+      }
+    }),
+  );
+  storms = false;
+  await storm;
+  const elements = async () => sorted((await host.exec('nft', ['list', 'table', 'inet', 'weft'])).stdout);
+  await until('the living are masqueraded', async () => {
+    const text = await elements();
+    return containers.every(({ id }) => text.split(`${id} eth0`).length === 3);
+  });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const text = await elements();
+  for (const { id } of more) t.notMatch(text, `"${id} eth0"`);
+  t.equal((await leases(host)).length, 4);
 });
 
 t.test('what is not ours is left as it is', { skip }, async (t) => {
@@ -215,7 +296,7 @@ t.test(
     await idle.signal('TERM');
     await idle.ended();
     await startAgent(world.host, { bin: pluginsUnderTest(), name: 'active' });
-    await reach(world, a, OUTSIDE.v4);
+    await reach(a, OUTSIDE.v4);
 
     await world.ok('GC', { ...config, 'cni.dev/valid-attachments': [] });
     t.same(await world.host.exec('ls', [join(world.host.dirs.cache, 'weft/attachments')]), {
