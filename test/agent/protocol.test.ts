@@ -1,0 +1,96 @@
+/** The socket takes anything: what is no request ends its connection and nothing else. */
+import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import t from 'tap';
+import { encodeRequest, ProtocolError, RequestReader } from '../../agent/protocol.ts';
+import { startAgent } from '../support/agent.ts';
+import { makeHost } from '../support/host.ts';
+import { BIN, ok, served } from './support.ts';
+
+const word = fc.string().map((text) => text.replaceAll('\0', ''));
+const key = word.map((text) => `K${text.replaceAll('=', '')}`);
+
+t.test('a request comes out as it went in, however it is cut', async () => {
+  fc.assert(
+    fc.property(
+      fc.tuple(word, word),
+      word,
+      fc.dictionary(key, word),
+      fc.string({ unit: 'binary' }),
+      fc.integer({ min: 1, max: 40 }),
+      (names, netns, env, input, size) => {
+        const request = { names, netns, env, input: Buffer.from(input).toString() };
+        const bytes = encodeRequest(request);
+        const reader = new RequestReader();
+        for (let at = 0; at < bytes.length; at += size) {
+          const got = reader.push(bytes.subarray(at, at + size));
+          if (at + size < bytes.length) {
+            if (got !== undefined) throw new Error('too early');
+          } else {
+            const plain = JSON.stringify({ ...got, env: { ...got?.env } });
+            if (plain !== JSON.stringify({ ...request, env: { ...env } })) throw new Error(plain);
+          }
+        }
+      },
+    ),
+  );
+});
+
+t.test('bytes that are no request are told apart from a failure', async () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      try {
+        new RequestReader().push(Buffer.from(bytes));
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+t.test('an agent survives floods of nonsense, of silence, and of halves, and serves meanwhile', async (t) => {
+  const host = await makeHost(t);
+  const agent = await startAgent(host, { bin: BIN });
+  const noise = fileURLToPath(new URL('noise.ts', import.meta.url));
+  for (const kind of ['random', 'silent', 'half', 'long', 'endless', 'hurried']) {
+    const noisy = host.exec(
+      process.execPath,
+      [`--import=${import.meta.resolve('tsx')}`, noise, agent.socket, kind],
+      {
+        timeout: 60_000,
+      },
+    );
+    for (let i = 0; i < 5; i++) await ok(host, 'VERSION');
+    await noisy;
+  }
+  const before = await served(agent, 'VERSION');
+  await ok(host, 'VERSION');
+  t.equal(await served(agent, 'VERSION'), before + 1, 'still there');
+  const status = (await host.exec('cat', [`/proc/${agent.pid}/status`])).stdout;
+  const resident = Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]);
+  t.ok(resident < 300_000, `${resident} kB resident`);
+  t.equal(
+    (await host.exec('ls', [`/proc/${agent.pid}/fd`])).stdout.split('\n').length < 60,
+    true,
+    'no descriptor leaks',
+  );
+});
+
+t.test('a caller from elsewhere gets not even a greeting', async (t) => {
+  const host = await makeHost(t);
+  const agent = await startAgent(host, { bin: BIN });
+  const got = await new Promise<Buffer>((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    const socket = connect(join(host.dirs.run, 'agent.sock'));
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', reject);
+    socket.on('close', () => resolve(Buffer.concat(chunks)));
+    socket.write(randomBytes(100));
+  }).catch((error: NodeJS.ErrnoException) => Buffer.from(error.code === 'ECONNRESET' ? '' : String(error)));
+  t.equal(got.toString(), '');
+  t.match((await agent.log()).at(-1), { level: 40, msg: /was sent away/ });
+});
