@@ -2,9 +2,11 @@
 import type { Logger } from 'pino';
 import type { Ambient } from '../../cni/ambient.ts';
 import { openDoor } from '../../netlink/namespace.ts';
+import { recordFolder } from '../../plugins/record.ts';
 import type { Agent } from '../agent.ts';
 import type { AgentEvents } from '../events.ts';
 import { Collector } from './collect.ts';
+import { Records } from './records.ts';
 import { Repair } from './repair.ts';
 
 export interface CaretakerOptions {
@@ -22,10 +24,11 @@ export async function startCaretaker(
   events: AgentEvents,
 ): Promise<() => Promise<void>> {
   const inTurn: Agent['inTurn'] = (plugin, containerId, work) => agent.inTurn(plugin, containerId, work);
+  const records = new Records(recordFolder(ambient.paths.cacheDir));
   const failed = (error: unknown) => log.warn({ error: String(error) }, 'the host could not be looked at');
   const repair = wantsRepair
     ? await Repair.start({
-        ...{ ambient, inTurn },
+        ...{ ambient, records, inTurn },
         hooks: {
           corrected: ({ kind, ...correction }) => {
             log.warn(correction, 'put back');
@@ -41,7 +44,7 @@ export async function startCaretaker(
     collectAfter === undefined
       ? undefined
       : new Collector({
-          ...{ ambient, inTurn, door: openDoor(), grace: collectAfter },
+          ...{ records, inTurn, door: openDoor(), grace: collectAfter },
           hooks: {
             collected: (what) => {
               log.warn(what, 'collected');

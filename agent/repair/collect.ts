@@ -1,13 +1,12 @@
 /** Takes away what attachments left behind whose DEL never came, by their own DEL; only where their end is proved (proof.ts). */
-import type { Ambient } from '../../cni/ambient.ts';
 import { runPlugin } from '../../cni/skel.ts';
 import type { Door } from '../../netlink/door.ts';
 import { listLinks } from '../../netlink/link.ts';
-import { type AttachmentRecord, bootId, recordFolder } from '../../plugins/record.ts';
+import { type AttachmentRecord, bootId, readRecord } from '../../plugins/record.ts';
 import { isPluginName, loadPlugin } from '../../plugins/registry.ts';
 import { realAmbient } from '../../runtime/ambient.ts';
 import { type Present, standingOf } from './proof.ts';
-import { type Entry, Records } from './records.ts';
+import type { Entry, Records } from './records.ts';
 
 export interface Collected {
   network: string;
@@ -24,7 +23,7 @@ export interface CollectorHooks {
 }
 
 export interface CollectorOptions {
-  ambient: Ambient;
+  records: Records;
   door: Door;
   hooks: CollectorHooks;
   /** Milliseconds from when it was first seen to be left behind. */
@@ -47,7 +46,7 @@ export class Collector {
 
   constructor(options: CollectorOptions) {
     this.#options = options;
-    this.#records = new Records(recordFolder(options.ambient.paths.cacheDir));
+    this.#records = options.records;
     const begin = () => {
       this.#looking ??= this.#look()
         .catch((error: unknown) => options.hooks.failed(error))
@@ -100,8 +99,10 @@ export class Collector {
       // Once more: an ADD of the same container may have been served since.
       const standing = standingOf(entry, await this.#present());
       if (standing.is !== 'dead') return;
-      const problem = await this.#del(entry.record);
-      const { network, ifname } = entry.record;
+      const record = readRecord(entry.file);
+      if (record === undefined) return;
+      const problem = await this.#del(record);
+      const { network, ifname } = record;
       const what = { network, containerId, ifname, reason: standing.proof };
       if (problem === undefined) hooks.collected(what);
       else this.#sayOnce(`${entry.file} ${problem}`, entry, `its DEL failed: ${problem}`);

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseLease } from '../../ipam/leases.ts';
-import type { AttachmentRecord } from '../../plugins/record.ts';
+import { type AttachmentRecord, readRecord } from '../../plugins/record.ts';
 import { type Entry, isCurrent } from './records.ts';
 
 /** What the proof stands on besides files. */
@@ -54,12 +54,12 @@ function identityOf(path: string): string | undefined {
   return found && `${found.dev}:${found.ino}`;
 }
 
-function newerLease({ record, written }: Entry): string | undefined {
-  const folder = leaseFolder(record);
+function newerLease({ file, record, written }: Entry): string | undefined {
+  const folder = leaseFolder(readRecord(file) ?? record);
   return leaseFiles(folder).find((name) => {
-    const file = join(folder, name);
-    const holder = parseLease(readFileSync(file, 'utf8'));
-    return holder?.containerId === record.containerId && statSync(file).mtimeMs > written;
+    const lease = join(folder, name);
+    const holder = parseLease(readFileSync(lease, 'utf8'));
+    return holder?.containerId === record.containerId && statSync(lease).mtimeMs > written;
   });
 }
 

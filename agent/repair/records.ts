@@ -24,26 +24,42 @@ export function isCurrent({ file, version }: Entry): boolean {
   return found !== undefined && versionOf(found) === version;
 }
 
+/** A folder's time tells of every file that came, went or was replaced, but not twice within a tick of the kernel's clock; ms. */
+const TICKS = 50;
+
 export class Records {
   readonly #folder: string;
   #entries = new Map<string, Entry>();
+  /** The folder's time when it was listed; undefined when it may change again without being seen. */
+  #listed: bigint | undefined;
 
   constructor(folder: string) {
     this.#folder = folder;
   }
 
+  /** Without the configurations (`input`), which would fill the memory of a process that stays. */
   all(): Entry[] {
+    const folder = look(this.#folder);
+    if (folder === undefined) return [];
+    if (folder.mtimeNs === this.#listed) return [...this.#entries.values()];
     const now = new Map<string, Entry>();
     for (const name of recordNames(this.#folder)) {
-      const file = join(this.#folder, name);
-      const found = look(file);
-      if (found === undefined) continue;
-      const version = versionOf(found);
-      const known = this.#entries.get(name);
-      const record = known?.version === version ? known.record : readRecord(file);
-      if (record !== undefined) now.set(name, { file, version, written: Number(found.mtimeMs), record });
+      const entry = this.#read(name);
+      if (entry !== undefined) now.set(name, entry);
     }
     this.#entries = now;
+    this.#listed = Date.now() - Number(folder.mtimeMs) > TICKS ? folder.mtimeNs : undefined;
     return [...now.values()];
+  }
+
+  #read(name: string): Entry | undefined {
+    const file = join(this.#folder, name);
+    const found = look(file);
+    if (found === undefined) return undefined;
+    const version = versionOf(found);
+    const known = this.#entries.get(name);
+    if (known?.version === version) return known;
+    const record = readRecord(file);
+    return record && { file, version, written: Number(found.mtimeMs), record: { ...record, input: '' } };
   }
 }

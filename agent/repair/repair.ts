@@ -8,7 +8,7 @@ import type { Namespace } from '../../netlink/door.ts';
 import type { Monitor } from '../../netlink/monitor.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
-import { bootId, recordFolder } from '../../plugins/record.ts';
+import { bootId } from '../../plugins/record.ts';
 import { Budget } from './budget.ts';
 import type { Finding } from './finding.ts';
 import { wanted } from './finding.ts';
@@ -17,7 +17,7 @@ import { HostLook } from './host-look.ts';
 import { living, missingOnHost, missingRules } from './missing.ts';
 import { missingInIptables } from './missing-masquerade.ts';
 import { putBack } from './put-back.ts';
-import { type Entry, Records } from './records.ts';
+import type { Entry, Records } from './records.ts';
 import { type Signal, signals } from './signals.ts';
 
 /** Milliseconds from a notification to the look at what it means: removals by others, and what our own DELs cause as well. */
@@ -50,6 +50,7 @@ export interface RepairHooks {
 
 export interface RepairOptions {
   ambient: Ambient;
+  records: Records;
   hooks: RepairHooks;
   /** Runs work when no request for the container is served. */
   inTurn<T>(plugin: string, containerId: string, work: () => Promise<T>): Promise<T>;
@@ -64,6 +65,8 @@ export class Repair {
   readonly #boot = bootId();
   readonly #budget = new Budget(MOST_PER_MINUTE);
   readonly #timers: NodeJS.Timeout[] = [];
+  /** What could not be put back, and why, as it was told last. */
+  readonly #told = new Map<string, string>();
   #suspects = new Set<string>();
   #removed = false;
   /** When the next look is due, by performance.now(). */
@@ -77,7 +80,7 @@ export class Repair {
     this.#host = host;
     this.#monitor = monitor;
     this.#surroundings = watchedHost(host, options.ambient);
-    this.#records = new Records(recordFolder(options.ambient.paths.cacheDir));
+    this.#records = options.records;
   }
 
   /** Watches from now on, and looks at once at what happened before. Throws an Error with `code`. */
@@ -189,16 +192,24 @@ export class Repair {
     const { network, containerId, ifname, plugin } = finding.entry.record;
     const { hooks, inTurn } = this.#options;
     const correction: Correction = { kind, what: finding.what, network, containerId, ifname, cause };
-    const verdict = this.#budget.ask(thingOf(finding), performance.now());
+    const thing = thingOf(finding);
+    const verdict = this.#budget.ask(thing, performance.now());
     if (verdict === 'rest') {
-      hooks.gaveUp(correction, `it was put back ${MOST_PER_MINUTE} times within a minute`);
+      hooks.gaveUp(
+        correction,
+        `that was done ${MOST_PER_MINUTE} times within a minute: somebody removes it again and again`,
+      );
     }
     if (verdict !== 'go') return;
     try {
       const done = await inTurn(plugin, containerId, () => putBack(finding, this.#surroundings));
+      this.#told.delete(thing);
       if (done) hooks.corrected(correction);
     } catch (error) {
-      hooks.gaveUp(correction, error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#told.get(thing) === reason) return;
+      this.#told.set(thing, reason);
+      hooks.gaveUp(correction, reason);
     }
   }
 }

@@ -265,16 +265,18 @@ t.test('what is not ours is left as it is', { skip }, async (t) => {
 t.test('whoever insists wins: after some times the agent rests and says so', { skip }, async (t) => {
   const { world, said } = await watched(t, { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' });
   const corrections = async () => (await said('put back')).length;
+  // A flush in the middle of a correction makes that one fail, which is said as well.
+  const rests = async () =>
+    (await said('not put back')).filter(({ reason }) => /times within a minute/.test(String(reason)));
   await until('the agent rests', async () => {
     await world.host.exec('nft', ['flush', 'ruleset']);
-    return (await said('not put back')).length > 0;
+    return (await rests()).length >= 2;
   });
-  const [line] = await said('not put back');
-  t.match(line, { reason: /times within a minute/ });
   const made = await corrections();
   await world.host.exec('nft', ['flush', 'ruleset']);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   t.equal(await corrections(), made);
+  t.equal((await rests()).length, 2, 'once for each container');
 });
 
 t.test(
