@@ -55,7 +55,9 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
       ...{ agent, runDir, identity },
       odd: (reason, why) => {
         events.emit({ event: 'refused', why });
-        log.warn(reason);
+        // A launcher of another build declines with every request: counted, not told each time.
+        if (why === 'declined') log.debug(reason);
+        else log.warn(reason);
       },
     });
     const metrics = await openMetrics(options, events, identity);

@@ -107,20 +107,20 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
       metrics: {
         kind: 'parsed',
         parse: parseMetricsAddress,
-        brief: 'Serve metrics on a loopback port, too',
+        brief: 'Also metrics on a loopback port',
         placeholder: 'HOST:PORT',
         optional: true,
       },
-      repair: { kind: 'boolean', brief: 'Put back what others remove of ours', default: true },
+      repair: { kind: 'boolean', brief: 'Put back what others remove', default: true },
       collect: {
         kind: 'boolean',
-        brief: 'Take away what attachments left behind that have provably ended',
+        brief: 'Take away what attachments leaked',
         default: true,
       },
       collectAfter: {
         kind: 'parsed',
         parse: parseSeconds,
-        brief: 'How long such attachments are left alone',
+        brief: 'How long leaks are left alone',
         placeholder: 'SECONDS',
         default: '600',
       },
@@ -132,6 +132,8 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
       'A plugin then starts no Node: it asks the agent, and does without where there is none (WEFT_AGENT=off: always).\n' +
       'Runs in the foreground until TERM or INT, and logs JSON lines on standard output. The plugins find it by\n' +
       'WEFT_RUN_DIR/agent.sock: one agent for each such folder. Needs root.\n\n' +
+      'What others remove of ours is put back. Leaked is what belongs to attachments that have provably ended: it is taken\n' +
+      'away after --collect-after seconds.\n\n' +
       'Metrics for Prometheus are at WEFT_RUN_DIR/metrics.sock, for root alone; on a port only if asked for:\n' +
       '  weft agent --metrics 127.0.0.1:9464\n' +
       '  curl --unix-socket /run/weft/metrics.sock http://agent/metrics',

@@ -14,13 +14,14 @@ t.test('words are proposed from the command tree', async (t) => {
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => line.split('\t')[0]);
-  t.same(await propose(''), ['net', 'plan', 'demo', 'version', 'completion']);
+  t.same(await propose(''), ['net', 'plan', 'status', 'top', 'agent', 'demo', 'version', 'completion']);
   t.same(await propose('ne'), ['net']);
   t.same(await propose('net', 'c'), ['check']);
   t.same(await propose('net', 'add', 'po'), ['podnet']);
   t.same(await propose('net', 'status', 'p'), ['podnet', 'pubnet']);
   t.ok((await propose('net', 'add', '--i')).includes('--ifname'));
   t.same(await propose('demo', 'bridge', '--backend', 'n'), ['nftables']);
+  t.ok((await propose('top', '--')).includes('--interval'));
   t.same(await propose('completion', 'z'), ['zsh']);
   t.same(await propose('nonsense', ''), []);
 });
