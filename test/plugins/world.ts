@@ -100,7 +100,9 @@ async function execute(host: Host, { type, env, input }: Call, way: Way): Promis
 export async function makeWorld(t: Teardown): Promise<World> {
   const host = await makeHost(t);
   const way = wayUnderTest();
-  if (way === 'agent' || way === 'mixed') await startAgent(host, { bin: pluginsUnderTest() });
+  // These suites remove things to see that the plugins notice: the agent must not be faster.
+  const flags = ['--no-repair', '--no-collect'];
+  if (way === 'agent' || way === 'mixed') await startAgent(host, { bin: pluginsUnderTest(), flags });
   const call = async (command: Command, config: object, options: CallOptions = {}): Promise<Answer> => {
     const { container, ifname = 'eth0', args, prevResult, env = {}, door } = options;
     const request: Call = {
