@@ -10,6 +10,7 @@ import { ownIdentity } from './identity.ts';
 import { type LoopbackAddress, MetricsServer } from './metrics-server.ts';
 import { type CaretakerOptions, startCaretaker } from './repair/caretaker.ts';
 import { AgentServer, CannotListen } from './server.ts';
+import { tidyUp } from './tidy.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -40,9 +41,11 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   const destination = pino.destination({ dest: logTo, sync: false, maxLength: 1 << 20 });
   destination.on('error', () => {});
   const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  const tidy = tidyUp();
   const agent = new Agent(openDoor(), {
     began: () => events.emit({ event: 'began' }),
     served: (request) => {
+      tidy();
       events.emit({ event: 'served', request });
       const { waited, ran, kernel, ...rest } = request;
       log.info({ ...rest, waitedMs: round(waited), ms: round(ran), kernelMs: round(kernel) }, 'served');

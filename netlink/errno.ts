@@ -152,6 +152,10 @@ const NAMES: Readonly<Record<number, string>> = {
   4114: 'IPSET_ERR_SKBINFO',
 };
 
+const NUMBERS: ReadonlyMap<string, number> = new Map(
+  Object.entries(NAMES).map(([number, name]) => [name, Number(number)]),
+);
+
 /** `EEXIST`; a number without a name comes back as `E4352`. */
 export function errnoName(number: number): string {
   return NAMES[number] ?? `E${number}`;
@@ -159,7 +163,8 @@ export function errnoName(number: number): string {
 
 /** The number of a name, either of the table's or of the `E4352` form. Throws RangeError. */
 export function errnoNumber(name: string): number {
-  for (const [number, known] of Object.entries(NAMES)) if (known === name) return Number(number);
+  const known = NUMBERS.get(name);
+  if (known !== undefined) return known;
   const own = /^E(\d+)$/.exec(name)?.[1];
   if (own === undefined) throw new RangeError(`unknown errno name '${name}'`);
   return Number(own);

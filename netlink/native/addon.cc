@@ -80,6 +80,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<closeMonitor>(env, exports, "closeMonitor");
   expose<peerOf>(env, exports, "peerOf");
   expose<sendDatagram>(env, exports, "sendDatagram");
+  expose<trimMemory>(env, exports, "trimMemory");
   return exports;
 }
 
