@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import path from 'node:path';
 import { type Holder, parseLease } from './leases.ts';
 
 /** After so many taken addresses in a row the folder is listed instead. */
@@ -33,6 +34,28 @@ export function writeNew(file: string, text: string): void {
   }
 }
 
+/**
+ * Makes a folder with those above it; it may be there. (mkdirSync with `recursive` never ends below a folder that takes no entry and
+ * says ENOENT, such as /proc/1.)
+ */
+export function makeFolder(dir: string, mode: number): void {
+  const make = () => {
+    try {
+      fs.mkdirSync(dir, { mode });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  };
+  try {
+    make();
+  } catch (error) {
+    const above = path.dirname(dir);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || above === dir) throw error;
+    makeFolder(above, mode);
+    make();
+  }
+}
+
 /** Removes a file; it may be gone. (rmSync would load a module for it.) */
 export function unlink(file: string): void {
   try {
@@ -55,11 +78,21 @@ export function readHolder(file: string): Holder | undefined {
   return text === undefined ? undefined : parseLease(text);
 }
 
-/** Undefined when there is none, or something else of that name that cannot be read (a folder). */
+const { O_RDONLY, O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
+/** Numbers, though the types know flags by their letters only. A pipe or a link in a lease's place neither blocks nor leads astray. */
+const READING = (O_RDONLY | O_NONBLOCK | O_NOFOLLOW) as unknown as string;
+const WRITING = (O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOFOLLOW) as unknown as string;
+
+/** Undefined when there is none, or something else of that name (a folder, a link). */
 export function readLease(file: string): string | undefined {
   try {
-    return fs.readFileSync(file, 'utf8');
+    return fs.readFileSync(file, { encoding: 'utf8', flag: READING });
   } catch {
     return undefined;
   }
+}
+
+/** Writes over what is there, in place: it is no more than a hint. */
+export function overwrite(file: string, text: string): void {
+  fs.writeFileSync(file, text, { flag: WRITING, mode: 0o644 });
 }

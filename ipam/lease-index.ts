@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { unlink } from './lease-files.ts';
+import { makeFolder, unlink } from './lease-files.ts';
 import type { Holder } from './leases.ts';
 
 /**
@@ -81,7 +81,7 @@ export class LeaseIndex {
 
   /** The stamp goes first: what is left by a crash in the middle must not look right. */
   #clear(): void {
-    fs.mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    makeFolder(this.#dir, 0o700);
     unlink(path.join(this.#dir, 'stamp'));
     const kept = new Set([...this.#dirty].map((number) => this.#file(number)));
     for (const name of fs.readdirSync(this.#dir)) {
@@ -113,10 +113,14 @@ function readBucket(file: string): Entry[] | undefined {
   if (text === undefined) return [];
   try {
     const entries: unknown = JSON.parse(text);
-    return Array.isArray(entries) ? (entries as Entry[]) : undefined;
+    return Array.isArray(entries) && entries.every(isEntry) ? entries : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isEntry(value: unknown): value is Entry {
+  return Array.isArray(value) && typeof value[0] === 'string' && typeof value[1] === 'string';
 }
 
 function readText(file: string): string | undefined {

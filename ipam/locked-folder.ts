@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { isCanonical } from '../cni/prefix.ts';
 import type { AttachmentId } from '../cni/types.ts';
-import { free, readHolder, readLease, unlink, writeNew } from './lease-files.ts';
+import { free, overwrite, readHolder, readLease, unlink, writeNew } from './lease-files.ts';
 import type { LeaseIndex } from './lease-index.ts';
 import { formatLease, type Holder, isHolder, type Leases, parseLease } from './leases.ts';
 
@@ -84,17 +84,13 @@ export class LockedFolder implements Leases {
   }
 
   lastReserved(set: number): string | undefined {
-    try {
-      return fs.readFileSync(path.join(this.#dir, `last_reserved_ip.${set}`), 'utf8').trim();
-    } catch {
-      // Lost, or no file: the round begins at the start.
-      return undefined;
-    }
+    // Lost, or no file: the round begins at the start.
+    return readLease(path.join(this.#dir, `last_reserved_ip.${set}`))?.trim();
   }
 
   setLastReserved(set: number, address: string): void {
     this.changed = true;
-    fs.writeFileSync(path.join(this.#dir, `last_reserved_ip.${set}`), address, { mode: 0o644 });
+    overwrite(path.join(this.#dir, `last_reserved_ip.${set}`), address);
   }
 
   all(): Map<string, Holder> {

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Ambient } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
-import { free, isThere, readHolder, statOrNone } from './lease-files.ts';
+import { free, isThere, makeFolder, readHolder, statOrNone } from './lease-files.ts';
 import { LeaseIndex } from './lease-index.ts';
 import type { Holder, LeaseStore, Leases } from './leases.ts';
 import { LockedFolder } from './locked-folder.ts';
@@ -67,7 +67,13 @@ export class DiskStore implements LeaseStore {
   }
 
   exists(): boolean {
-    return statOrNone(this.#dir) !== undefined;
+    try {
+      return statOrNone(this.#dir) !== undefined;
+    } catch (error) {
+      // The data folder is a file: nothing is below it.
+      if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return false;
+      throw this.#ioError(error);
+    }
   }
 
   peek(address: string): Holder | undefined {
@@ -75,8 +81,12 @@ export class DiskStore implements LeaseStore {
   }
 
   anyFree(candidates: Iterable<string>): boolean {
-    for (const _ of free(this.#dir, candidates, (name) => !isThere(path.join(this.#dir, name)))) return true;
-    return false;
+    try {
+      const isFree = (name: string) => !isThere(path.join(this.#dir, name));
+      return !free(this.#dir, candidates, isFree).next().done;
+    } catch (error) {
+      throw this.#ioError(error);
+    }
   }
 
   #session<T>(folder: fs.BigIntStats, work: (leases: Leases) => T): T {
@@ -111,7 +121,7 @@ export class DiskStore implements LeaseStore {
     try {
       const found = statOrNone(this.#dir);
       if (found !== undefined) return found;
-      fs.mkdirSync(this.#dir, { recursive: true, mode: 0o755 });
+      makeFolder(this.#dir, 0o755);
       return fs.statSync(this.#dir, { bigint: true });
     } catch (error) {
       throw this.#ioError(error);

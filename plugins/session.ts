@@ -2,7 +2,7 @@ import type { Ambient } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { FirewallBackend } from '../firewall/firewall.ts';
 import type { Door, Namespace } from '../netlink/door.ts';
-import { codeOf } from '../plan/failure.ts';
+import { codeOf, explainError } from '../plan/failure.ts';
 import type { MasqueradeBackend } from '../plan/step.ts';
 import type { Surroundings } from '../plan/surroundings.ts';
 
@@ -22,10 +22,12 @@ async function openHost({ door, hostNetns }: PluginKit): Promise<Namespace> {
   try {
     return await door.open(hostNetns);
   } catch (error) {
-    if (codeOf(error) !== 'EPERM') throw error;
+    const code = codeOf(error);
+    if (code === undefined) throw error;
+    const reason = code === 'EPERM' ? 'run as root (CAP_NET_ADMIN is needed)' : code;
     throw new CniError(
       ErrorCode.kernel,
-      "cannot open the host's network: run as root (CAP_NET_ADMIN is needed)",
+      `cannot open the host's network: ${reason}`,
       error instanceof Error ? error.message : undefined,
       { cause: error },
     );
@@ -88,6 +90,8 @@ export async function withSession<T>(
       },
       sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
     });
+  } catch (error) {
+    throw explainError(error);
   } finally {
     container?.close();
     host.close();

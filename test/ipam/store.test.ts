@@ -1,4 +1,5 @@
 /** The store on the disk: its format, what it survives, and when it trusts its index. */
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -309,4 +310,38 @@ t.test('a folder made by a stricter umask works for its owner', async (t) => {
   mkdirSync(w.leases, { recursive: true });
   chmodSync(w.leases, 0o700);
   t.same(await add(w, 'a'), ['10.1.0.2']);
+});
+
+t.test('a data folder that cannot be is an error for ADD, and nothing to do for DEL', async (t) => {
+  const w = world(t);
+  const file = path.join(w.dir, 'file');
+  writeFileSync(file, '');
+  // Below /proc/1 nothing can be made, and nothing says why.
+  for (const dataDir of [file, '/proc/1/nowhere', path.join(w.dir, 'not', 'yet')]) {
+    const config = conf({ subnet: '10.1.0.0/24', dataDir });
+    t.same(await del(w, 'a', config), [], dataDir);
+    if (dataDir.endsWith('yet'))
+      t.same(await add(w, 'a', config), ['10.1.0.2'], 'folders are made as needed');
+    else t.match(await errorOf(() => add(w, 'a', config)), { code: ErrorCode.io, message: dataDir });
+  }
+});
+
+t.test('pipes and links in the place of leases hold nobody up', async (t) => {
+  const w = world(t);
+  mkdirSync(w.leases, { recursive: true });
+  for (const name of ['10.1.0.2', 'last_reserved_ip.0']) execFileSync('mkfifo', [path.join(w.leases, name)]);
+  symlinkSync('/dev/zero', path.join(w.leases, '10.1.0.3'));
+  t.match(await errorOf(() => add(w, 'a')), { code: ErrorCode.io }, 'last_reserved_ip.0 cannot be written');
+  rmSync(path.join(w.leases, 'last_reserved_ip.0'));
+  t.same(await add(w, 'a'), ['10.1.0.2'], 'an empty lease is debris, whatever it is');
+  t.same(await del(w, 'a'), ['10.1.0.2']);
+});
+
+t.test('an index whose entries are none is made again', async (t) => {
+  const w = world(t);
+  await add(w, 'a');
+  for (const text of ['[null]', '[[1]]', '["10.1.0.2"]']) {
+    for (const file of indexFiles(w).filter((name) => !name.endsWith('stamp'))) writeFileSync(file, text);
+    t.same(await add(w, 'a'), ['10.1.0.2'], text);
+  }
 });

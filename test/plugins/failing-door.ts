@@ -13,7 +13,12 @@ export interface FailingDoor extends Door {
 }
 
 /** A door through which the n-th thing (counted from 1) fails; all others pass. Undoing works again. */
-export function failingDoor(door: Door, n: number, failure: Failure = 'refused'): FailingDoor {
+export function failingDoor(
+  door: Door,
+  n: number,
+  failure: Failure = 'refused',
+  errno = 'ENOMEM',
+): FailingDoor {
   const asked: string[] = [];
   const due = (what: string) => asked.push(what) === n;
 
@@ -25,7 +30,7 @@ export function failingDoor(door: Door, n: number, failure: Failure = 'refused')
       const at = ops.findIndex((op) => due(op.what));
       if (at < 0) return await namespace.send(...ops);
       await namespace.send(...ops.slice(0, failure === 'refused' ? at : at + 1));
-      throw new NetlinkError({ errno: 'ENOMEM', what: ops[at]?.what ?? '', index: at });
+      throw new NetlinkError({ errno, what: ops[at]?.what ?? '', index: at });
     },
     readFile: async (path) => {
       if (due(`read ${path}`)) throw Object.assign(new Error('injected'), { code: 'EIO' });
