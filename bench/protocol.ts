@@ -6,6 +6,8 @@ export interface Contestant {
   /** Leases, namespaces and locks of this contestant's host. */
   stateDir: string;
   masquerade?: 'nftables' | 'iptables';
+  /** Whether an agent serves it. */
+  agent?: boolean;
   /** Whether its bridge knows `ipMasqBackend`. */
   backendField: boolean;
 }

@@ -74,6 +74,7 @@ function contestants(stateDir: string): Contestant[] {
     const label = masquerade ?? 'plain';
     for (const [who, binDir] of [
       ['weft', weftDir],
+      ['agent', weftDir],
       ['reference', values.peer],
     ] as const) {
       // Debian's reference knows the iptables backend alone; it stands beside ours of either kind.
@@ -82,7 +83,8 @@ function contestants(stateDir: string): Contestant[] {
         name: `${who} ${label}`,
         binDir,
         stateDir: path.join(stateDir, `${who}-${label}`),
-        backendField: who === 'weft',
+        backendField: who !== 'reference',
+        agent: who === 'agent',
         ...(masquerade && { masquerade }),
       });
     }
@@ -121,6 +123,9 @@ const PAIRS = [
   ['weft plain', 'reference plain'],
   ['weft iptables', 'reference iptables'],
   ['weft nftables', 'reference iptables'],
+  ['agent plain', 'reference plain'],
+  ['agent iptables', 'reference iptables'],
+  ['agent nftables', 'reference iptables'],
 ] as const;
 
 function report(rows: readonly Row[]): void {

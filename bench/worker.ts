@@ -3,7 +3,8 @@
  * Reads one JSON request a line on standard input, answers with one JSON line: `fill` attaches containers until so many
  * are there, `pair` times one ADD and one DEL of one more container as whole processes.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import type { Contestant, Reply, Request } from './protocol.ts';
@@ -57,6 +58,24 @@ function call(command: 'ADD' | 'DEL', containerId: string, ifname: string, netns
   return elapsed;
 }
 
+// As /run is on a real host; this process has a mount namespace of its own.
+mkdirSync(path.join(stateDir, 'run'), { recursive: true });
+spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', path.join(stateDir, 'run')]);
+
+/** Starts the agent of this host, and returns what ends it. */
+async function startAgent(): Promise<() => void> {
+  const runDir = path.join(stateDir, 'run');
+  const agent = spawn(path.join(binDir, 'weft'), ['agent', '--log-level', 'warn'], {
+    env: { PATH: process.env.PATH ?? '', WEFT_RUN_DIR: runDir },
+    stdio: ['ignore', 2, 2],
+  });
+  while (!existsSync(path.join(runDir, 'agent.sock'))) {
+    if (agent.exitCode !== null) throw new Error(`${contestant.name}: the agent does not start`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return () => void agent.kill();
+}
+
 let filled = 0;
 
 function answer(request: Request): Reply {
@@ -72,6 +91,7 @@ function answer(request: Request): Reply {
   return { op: 'pair', add: call('ADD', id, 'eth0', netns), del: call('DEL', id, 'eth0', netns) };
 }
 
+const stopAgent = contestant.agent ? await startAgent() : () => {};
 for await (const line of readline.createInterface({ input: process.stdin })) {
   try {
     process.stdout.write(`${JSON.stringify(answer(JSON.parse(line) as Request))}\n`);
@@ -79,3 +99,4 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify({ op: 'error', message: String(error) } satisfies Reply)}\n`);
   }
 }
+stopAgent();
