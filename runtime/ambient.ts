@@ -37,9 +37,15 @@ export function realAmbient(env: Environment, streams = { stdin: 0, stderr: 2 })
     now: () => Date.now(),
     hostId: () => readHostId(env),
     lock: async (path) => {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       const { lock } = await import('../netlink/lock.ts');
-      return lock(path);
+      try {
+        return await lock(path);
+      } catch (error) {
+        // The folder is there but for the first time.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+        mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+        return await lock(path);
+      }
     },
     run: (file, args, options) => run(file, args, { env: env, ...options }, stderr),
   };
