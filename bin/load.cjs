@@ -13,7 +13,20 @@ try {
 } catch {
   // Not there: compile.
 }
-const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData });
+let source;
+try {
+  source = readFileSync(filename, 'latin1');
+} catch (error) {
+  // The specification wants errors as JSON on stdout (SPEC 1.1, section 2); a person wants a line on stderr.
+  const msg = `cannot read ${filename}: it belongs beside the executable; copy the whole folder or symlink into it`;
+  if (process.env.CNI_COMMAND) {
+    writeFileSync(1, `${JSON.stringify({ cniVersion: '1.1.0', code: 5, msg, details: error.message })}\n`);
+  } else {
+    writeFileSync(2, `${msg}\n`);
+  }
+  process.exit(1);
+}
+const script = new Script(source, { filename, cachedData });
 if (process.env.WEFT_WRITE_CODE_CACHE) {
   process.on('exit', () => writeFileSync(cacheFile, script.createCachedData()));
 }

@@ -55,7 +55,8 @@ const [, , calledAs = 'weft', file = 'weft', ...args] = process.argv;
 main(calledAs, file, args).then(
   (status) => process.exit(status),
   (error: unknown) => {
-    writeAll(2, `weft: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    writeAll(2, `weft: ${process.env.WEFT_DEBUG ? stack : message}\n`);
     process.exit(1);
   },
 );

@@ -92,6 +92,7 @@ export function linkNameFault(name: string): string | undefined {
     : undefined;
 }
 
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
+/** A value as a message shows it: one line, cut where nobody reads on. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}...` : text);
 }

@@ -1,5 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import type { Ambient, RunResult } from './ambient.ts';
+import { showValue } from './config.ts';
 import { CniError, ErrorCode } from './errors.ts';
 import type { Command } from './types.ts';
 
@@ -41,14 +42,25 @@ export async function invokePlugin(invocation: Invocation): Promise<string> {
   );
 }
 
+/** Whether a plugin's type can be a file name; what is longer than NAME_MAX cannot (linux/limits.h). */
+export function isProgramName(type: string): boolean {
+  return (
+    type !== '' && type !== '.' && type !== '..' && !/[/\0]/.test(type) && Buffer.byteLength(type) <= 255
+  );
+}
+
+/** Throws CniError(invalidConfig). */
+export function assertProgramName(type: string): void {
+  if (isProgramName(type)) return;
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `plugin type ${showValue(type)}: wanted the name of a file on CNI_PATH, without "/"`,
+  );
+}
+
 /** The first executable file of that name. Throws CniError(invalidConfig) on a path instead of a name, CniError(program) when there is none. */
 export function findPlugin(type: string, path: readonly string[]): string {
-  if (type === '' || type === '.' || type === '..' || /[/\0]/.test(type)) {
-    throw new CniError(
-      ErrorCode.invalidConfig,
-      `plugin type ${JSON.stringify(type)}: wanted the name of a file on CNI_PATH, without "/"`,
-    );
-  }
+  assertProgramName(type);
   const files = path.map((folder) => `${folder}/${type}`);
   const found = files.find(isExecutable);
   if (found !== undefined) return found;
@@ -59,7 +71,8 @@ export function findPlugin(type: string, path: readonly string[]): string {
       : there === undefined
         ? `it is in none of ${path.join(', ')}: install it or correct CNI_PATH`
         : `${there} is not executable`;
-  throw new CniError(ErrorCode.program, `plugin ${type} cannot be executed: ${problem}`);
+  const name = /^[\w.-]+$/.test(type) ? type : showValue(type);
+  throw new CniError(ErrorCode.program, `plugin ${name} cannot be executed: ${problem}`);
 }
 
 function isFile(file: string): boolean {

@@ -10,6 +10,9 @@ import { isSupportedVersion, NEWEST_VERSION } from './versions.ts';
 /** In UTF-16 units; far above any real configuration, far below what would hurt. */
 const MAX_INPUT = 16 * 1024 * 1024;
 
+/** It becomes the name of a folder: NAME_MAX (linux/limits.h). */
+const MAX_NAME = 255;
+
 /** A configuration as far as it could be read. `version` is what errors carry, so it is there in any case. */
 export interface DecodedConf {
   version: CniVersion;
@@ -74,6 +77,8 @@ export function checkBase(conf: Record<string, unknown>): asserts conf is NetCon
     else if (typeof value !== 'string') faults.push(`${key}: found ${showValue(value)}, wanted a string`);
     else if (key === 'name' && !NAME_PATTERN.test(value)) {
       faults.push(`name: found ${showValue(value)}, wanted ${NAME_WANTED}`);
+    } else if (key === 'name' && value.length > MAX_NAME) {
+      faults.push(`name: found ${showValue(value)}, wanted at most ${MAX_NAME} characters`);
     }
   }
   if (faults.length > 0) throw new CniError(ErrorCode.invalidConfig, faults.join('; '));

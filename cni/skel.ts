@@ -1,7 +1,7 @@
 import type { Ambient } from './ambient.ts';
 import { withConfigArgs } from './args.ts';
 import { describeFaults, withoutFaults } from './config.ts';
-import { type Environment, isCommand, readEnvironment } from './environment.ts';
+import { type Environment, isCommand, quoted, readEnvironment } from './environment.ts';
 import { CniError, ErrorCode } from './errors.ts';
 import { type LookAtNamespace, lookAtNamespace } from './namespace.ts';
 import { checkBase, type DecodedConf, decodeConf, validAttachments } from './netconf.ts';
@@ -208,7 +208,7 @@ function checkNetns(command: Verb, environment: Environment, look: LookAtNamespa
   if (netns === '') return '';
   const { state, details } = look(netns);
   const refuse = (problem: string): never => {
-    throw new CniError(ErrorCode.invalidNamespace, `CNI_NETNS ${JSON.stringify(netns)} ${problem}`, details);
+    throw new CniError(ErrorCode.invalidNamespace, `CNI_NETNS ${quoted(netns)} ${problem}`, details);
   };
   if (state === 'own' && !netnsOverride) {
     refuse("is the plugin's own: wanted the container's, or CNI_NETNS_OVERRIDE=1 if this is meant");

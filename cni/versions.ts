@@ -1,3 +1,4 @@
+import ipaddr from 'ipaddr.js';
 import { showValue } from './config.ts';
 import { CniError, ErrorCode } from './errors.ts';
 import { fold } from './fold.ts';
@@ -158,15 +159,17 @@ function readInterface(reader: Reader, item: Json, at: string): Interface {
 function readIp(reader: Reader, item: Json, at: string): IpConfig {
   const { version: _, ...ip } = item;
   reader.string(ip.address, `${at}.address`, CIDR);
-  reader.optionalStrings(ip, at, ['gateway']);
+  // Go's net.IP writes an empty string for no address.
+  if (ip.gateway !== undefined && ip.gateway !== '') reader.string(ip.gateway, `${at}.gateway`, ADDRESS);
   reader.optionalIntegers(ip, at, ['interface']);
   return zeroIsAbsent(ip, ['gateway']) as unknown as IpConfig;
 }
 
 function readRoute(reader: Reader, item: Json, at: string): Route {
   reader.string(item.dst, `${at}.dst`, CIDR);
-  reader.optionalStrings(item, at, ['gw']);
+  if (item.gw !== undefined && item.gw !== '') reader.string(item.gw, `${at}.gw`, ADDRESS);
   reader.optionalIntegers(item, at, NEW_ROUTE_FIELDS);
+  reader.optionalIntegers(item, at, ['scope'], 255);
   // 0 is a table and a scope; for the others it is how Go programs write "not set".
   return zeroIsAbsent(item, ['gw', 'mtu', 'advmss', 'priority']) as unknown as Route;
 }
@@ -185,7 +188,31 @@ function readDns(reader: Reader, value: unknown): Dns {
   return zeroIsAbsent(dns, ['domain']) as Dns;
 }
 
-const CIDR = { pattern: /^[0-9A-Fa-f:.]+\/\d{1,3}$/, wanted: 'an address with prefix length' };
+interface Form {
+  test(text: string): boolean;
+  wanted: string;
+}
+
+const ADDRESS: Form = {
+  test: (text) =>
+    ipaddr.IPv4.isValidFourPartDecimal(text) ||
+    (text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text)),
+  wanted: 'an address',
+};
+
+const CIDR: Form = {
+  test(text) {
+    const [address = '', length = '', ...more] = text.split('/');
+    const longest = address.includes(':') ? 128 : 32;
+    return (
+      more.length === 0 &&
+      ADDRESS.test(address) &&
+      /^(0|[1-9]\d{0,2})$/.test(length) &&
+      Number(length) <= longest
+    );
+  },
+  wanted: 'an address with prefix length',
+};
 
 /** Checks the types of a result's fields; throws with the field's name. */
 class Reader {
@@ -215,8 +242,8 @@ class Reader {
     );
   }
 
-  string(value: unknown, at: string, form?: { pattern: RegExp; wanted: string }): void {
-    if (typeof value !== 'string' || form?.pattern.test(value) === false) {
+  string(value: unknown, at: string, form?: Form): void {
+    if (typeof value !== 'string' || form?.test(value) === false) {
       this.fail(at, value, form?.wanted ?? 'a string');
     }
   }
@@ -225,11 +252,14 @@ class Reader {
     for (const key of keys) if (item[key] !== undefined) this.string(item[key], `${at}.${key}`);
   }
 
-  optionalIntegers(item: Json, at: string, keys: readonly string[]): void {
+  optionalIntegers(item: Json, at: string, keys: readonly string[], largest = 0xffffffff): void {
     for (const key of keys) {
       const value = item[key];
-      if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0)) {
-        this.fail(`${at}.${key}`, value, 'an integer of at least 0');
+      if (
+        value !== undefined &&
+        !(Number.isInteger(value) && (value as number) >= 0 && (value as number) <= largest)
+      ) {
+        this.fail(`${at}.${key}`, value, `an integer from 0 to ${largest}`);
       }
     }
   }

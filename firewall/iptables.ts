@@ -43,6 +43,7 @@ async function add(host: Namespace, ambient: Ambient, member: Membership, useSet
   if (member.sources.length === 0) return;
   const state = useSets ? await addToSets(host, member) : 'unsupported';
   if (state === 'standing') return;
+  assertInstalled(ambient, ErrorCode.program);
   const command = hostIptables(host, ambient);
   await withFirewallLock(ambient, async () => {
     const inSets = state === 'missing' && (await triedSets(() => installSets(host, command, member)));
@@ -104,9 +105,14 @@ async function collect(
 }
 
 async function probe(ambient: Ambient): Promise<void> {
+  assertInstalled(ambient, ErrorCode.notAvailable);
+}
+
+/** Before sets are made that no rule would match. */
+function assertInstalled(ambient: Ambient, code: number): void {
   if (findProgram(ambient.env, 'iptables-restore')) return;
   throw new CniError(
-    ErrorCode.notAvailable,
+    code,
     'the iptables backend cannot work: iptables-restore is not installed (or not on PATH): install iptables',
   );
 }

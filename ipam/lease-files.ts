@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import path from 'node:path';
 import { type Holder, parseLease } from './leases.ts';
 
 /** After so many taken addresses in a row the folder is listed instead. */
@@ -31,28 +30,6 @@ export function writeNew(file: string, text: string): void {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     unlink(file);
     fs.writeFileSync(file, text, { flag: 'wx', mode: 0o644 });
-  }
-}
-
-/**
- * Makes a folder with those above it; it may be there. (mkdirSync with `recursive` never ends below a folder that takes no entry and
- * says ENOENT, such as /proc/1.)
- */
-export function makeFolder(dir: string, mode: number): void {
-  const make = () => {
-    try {
-      fs.mkdirSync(dir, { mode });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-  };
-  try {
-    make();
-  } catch (error) {
-    const above = path.dirname(dir);
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || above === dir) throw error;
-    makeFolder(above, mode);
-    make();
   }
 }
 

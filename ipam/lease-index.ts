@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { makeFolder, unlink } from './lease-files.ts';
+import { makeFolder } from '../cni/folder.ts';
+import { unlink } from './lease-files.ts';
 import type { Holder } from './leases.ts';
 
 /**

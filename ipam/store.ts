@@ -2,7 +2,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Ambient } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
-import { free, isThere, makeFolder, readHolder, statOrNone } from './lease-files.ts';
+import { makeFolder } from '../cni/folder.ts';
+import { free, isThere, readHolder, statOrNone } from './lease-files.ts';
 import { LeaseIndex } from './lease-index.ts';
 import type { Holder, LeaseStore, Leases } from './leases.ts';
 import { LockedFolder } from './locked-folder.ts';
@@ -66,6 +67,7 @@ export class DiskStore implements LeaseStore {
     }
   }
 
+  /** Throws CniError(io). */
   exists(): boolean {
     try {
       return statOrNone(this.#dir) !== undefined;
@@ -80,6 +82,7 @@ export class DiskStore implements LeaseStore {
     return readHolder(path.join(this.#dir, address));
   }
 
+  /** Throws CniError(io). */
   anyFree(candidates: Iterable<string>): boolean {
     try {
       const isFree = (name: string) => !isThere(path.join(this.#dir, name));

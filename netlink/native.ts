@@ -48,7 +48,7 @@ export interface Answers {
 
 /**
  * Loads the addon: `weft-core.node` beside the running file (as installed), else what `node-gyp rebuild` made.
- * A second call costs nothing.
+ * A second call costs nothing. Throws an Error with code ENOPKG (there is none) or ELIBBAD (it does not fit this system).
  */
 export const loadNative = once(load);
 
@@ -67,11 +67,16 @@ function load(): Native {
   );
   const found = candidates.find((path) => existsSync(path));
   if (found === undefined) {
-    throw new Error(
-      `the native core is missing: neither ${candidates.join(' nor ')} exists; build it with 'npx node-gyp rebuild'`,
-    );
+    const message = `the native core is missing: neither ${candidates.join(' nor ')} exists; install the whole folder`;
+    throw Object.assign(new Error(message), { code: 'ENOPKG' });
   }
-  return createRequire(import.meta.url)(found) as Native;
+  try {
+    return createRequire(import.meta.url)(found) as Native;
+  } catch (cause) {
+    const [words = ''] = (cause as Error).message.split('\n');
+    const message = `the native core cannot be loaded: ${words}; install that of this system`;
+    throw Object.assign(new Error(message, { cause }), { code: 'ELIBBAD' });
+  }
 }
 
 /** A native system error as Node's own look: `code` with the errno's name, `what` in front of the message. */

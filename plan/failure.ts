@@ -26,6 +26,11 @@ export function explainError(error: unknown): unknown {
 function explainSystemError(error: unknown): unknown {
   const isSystem = error instanceof Error && /^E[A-Z0-9]+$/.test(codeOf(error) ?? '');
   if (!isSystem || error instanceof CniError) return error;
+  // Only a namespace that may not be entered: a file that may not be written is another matter (a read-only /proc).
+  if (codeOf(error) === 'EPERM' && /setns/.test(error.message)) {
+    const message = "cannot enter the container's network namespace: run as root (CAP_SYS_ADMIN is needed)";
+    return new CniError(ErrorCode.kernel, message, error.message, { cause: error });
+  }
   return new CniError(ErrorCode.io, error.message, undefined, { cause: error });
 }
 

@@ -3,6 +3,7 @@ import type { AttachmentRequest, GcRequest, VerbRequest } from '../cni/plugin.ts
 import type { AttachmentId } from '../cni/types.ts';
 import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam/ipam.ts';
 import type { PluginConf } from './definition.ts';
+import { ASKED_FOR_ADDRESSES } from './not-ipam.ts';
 
 export interface AddressManagement {
   readonly type: string;
@@ -51,23 +52,36 @@ function own(ipam: Ipam, config: PluginConf): AddressManagement {
   };
 }
 
+/** What is executed knows that it is asked for addresses; see plugins/not-ipam.ts. */
+function asking<R extends VerbRequest<PluginConf>>(request: R): R {
+  const { ambient } = request;
+  return { ...request, ambient: { ...ambient, env: { ...ambient.env, [ASKED_FOR_ADDRESSES]: '1' } } };
+}
+
 async function executed(type: string): Promise<AddressManagement> {
   const delegate = await import('../cni/delegate.ts');
+  const { assertProgramName, isProgramName } = await import('../cni/invoke.ts');
+  // What can be no program has given no address: there is nothing to take back.
+  const release = async (request: AttachmentRequest<PluginConf>) => {
+    if (isProgramName(type)) await delegate.delegateDel(type, asking(request));
+  };
   return {
     type,
     needsLink: type === 'dhcp',
-    validate() {},
+    validate: () => assertProgramName(type),
     async add(request) {
-      const { ips, routes, dns } = await delegate.delegateAdd(type, request);
+      const { ips, routes, dns } = await delegate.delegateAdd(type, asking(request));
       // An IPAM result has no interfaces, so an index into them means nothing (SPEC 1.1, section 5).
       return { ips: ips.map(({ interface: _, ...ip }) => ip), routes, dns };
     },
-    check: (request) => delegate.delegateCheck(type, request),
-    del: (request) => delegate.delegateDel(type, request),
+    check: (request) => delegate.delegateCheck(type, asking(request)),
+    del: release,
     // Nobody knows how far a program came that failed, so it gets its DEL in any case (SPEC 1.1, section 4).
-    undo: (request) => delegate.delegateDel(type, request),
-    gc: (request) => delegate.delegateGc(type, request),
-    status: (request) => delegate.delegateStatus(type, request),
+    undo: release,
+    async gc(request) {
+      if (isProgramName(type)) await delegate.delegateGc(type, asking(request));
+    },
+    status: (request) => delegate.delegateStatus(type, asking(request)),
   };
 }
 

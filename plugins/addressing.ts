@@ -1,6 +1,6 @@
 /** What bridge and ptp make of IPAM's answer. */
 import { CniError, ErrorCode } from '../cni/errors.ts';
-import { addressOf, canonical, familyOf, networkOf } from '../cni/prefix.ts';
+import { addressOf, canonical, familyOf, networkOf, overlap } from '../cni/prefix.ts';
 import type { Attachment, IpConfig, Route } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
 import type { MasqueradeBackend, RouteStep, Step } from '../plan/step.ts';
@@ -21,6 +21,12 @@ export function containerRoutes(dev: string, answer: IpamResult): RouteStep[] {
   return answer.routes.map((route: Route) => {
     const onLink = (route.scope ?? 0) >= SCOPE_LINK;
     const via = route.gw ?? (onLink ? undefined : gatewayOf(answer.ips, familyOf(route.dst)));
+    if (via !== undefined && familyOf(via) !== familyOf(route.dst)) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `the gateway ${via} of route ${route.dst} is of the other family: set one of the same`,
+      );
+    }
     const { mtu, advmss, priority, table, scope } = route;
     return {
       kind: 'route',
@@ -79,21 +85,35 @@ export function requireMtu(type: string, mtu: number | undefined, ips: readonly 
   );
 }
 
-/** A gateway is another address of the same family. */
-export function checkGateways(type: string, ips: readonly IpConfig[]): void {
-  const refuse = (problem: string) => new CniError(ErrorCode.invalidConfig, `${type}: ${problem}`);
+/** Unspecified and multicast addresses (RFC 6890, RFC 5771, RFC 4291): the kernel takes them, and nothing works. */
+const NO_HOST = ['0.0.0.0/32', '224.0.0.0/4', '::/128', 'ff00::/8'];
+
+const refuse = (type: string, problem: string) =>
+  new CniError(ErrorCode.invalidConfig, `${type}: ${problem}`);
+
+/** An address is that of one host, and its gateway of the same family. Throws CniError(invalidConfig). */
+export function checkAddresses(type: string, ips: readonly IpConfig[]): void {
   for (const { address, gateway } of ips) {
-    if (!gateway) continue;
-    if (familyOf(gateway) !== familyOf(address)) {
-      throw refuse(`the gateway ${gateway} of ${address} is of the other family: set one of the same`);
-    }
-    // The host's end would have the container's address: neither could reach the other.
-    if (canonical(gateway) === canonical(addressOf(address))) {
+    if (NO_HOST.some((prefix) => overlap(prefix, addressOf(address)))) {
       throw refuse(
-        `${address} has itself as gateway: give the container another address, or set another gateway`,
+        type,
+        `${address} cannot be the address of a container: wanted neither zero nor multicast`,
       );
     }
+    if (gateway && familyOf(gateway) !== familyOf(address)) {
+      throw refuse(type, `the gateway ${gateway} of ${address} is of the other family: set one of the same`);
+    }
   }
+}
+
+/** Where the host is the gateway, it cannot have the container's address. Throws CniError(invalidConfig). */
+export function refuseOwnGateway(type: string, ips: readonly IpConfig[]): void {
+  const own = ips.find(
+    ({ address, gateway }) => gateway && canonical(gateway) === canonical(addressOf(address)),
+  );
+  if (own === undefined) return;
+  const advice = 'give the container another address, or set another gateway';
+  throw refuse(type, `${own.address} has itself as gateway: ${advice}`);
 }
 
 export function requireAddresses(type: string, answer: IpamResult, why: string): void {

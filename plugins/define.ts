@@ -15,6 +15,7 @@ import { addressManagement } from './address-management.ts';
 import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
 import { dropRecord, dropStaleRecords, keepRecord } from './record.ts';
+import { requireRights } from './rights.ts';
 import { type PluginKit, type Session, withSession } from './session.ts';
 
 /** What a plugin makes of a configuration that has no IPAM. */
@@ -256,6 +257,7 @@ async function status<C extends PluginConf>(request: VerbRequest<C>, session: Se
   const { config } = request;
   // Without the right to look there is none to change; a socket without an answer would show here, too.
   await linkExists(session, 'host', 'lo');
+  await requireRights(session.host);
   if (config.ipMasq) {
     await (await session.firewall(askedBackend(config))).probe();
   }

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../cni/folder.ts';
 import type { AttachmentRequest, GcRequest } from '../cni/plugin.ts';
 import type { Attachment, AttachmentId } from '../cni/types.ts';
 import { hostLinkName, hostLinkPrefix } from '../plan/names.ts';
@@ -99,7 +100,7 @@ function write(folder: string, name: string, text: string): void {
     fs.writeFileSync(temporary, text, { mode: 0o600 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     fs.writeFileSync(temporary, text, { mode: 0o600 });
   }
   fs.renameSync(temporary, join(folder, name));

@@ -1,6 +1,7 @@
 /** Every plugin that weft has, by name. A plugin is loaded when it is asked for: a start does not pay for the others. */
 import type { PluginVerbs } from '../cni/plugin.ts';
 import type { Definition, PluginConf } from './definition.ts';
+import { notIpam } from './not-ipam.ts';
 import type { PluginKit } from './session.ts';
 
 export const PLUGIN_NAMES = ['bridge', 'ptp', 'loopback', 'host-local', 'static'] as const;
@@ -21,10 +22,13 @@ export async function loadDefinition(name: string): Promise<Definition<PluginCon
 export async function loadPlugin(name: PluginName, kit?: PluginKit): Promise<PluginVerbs> {
   if (name === 'host-local') return (await import('../ipam/host-local/plugin.ts')).hostLocalPlugin;
   if (name === 'static') return (await import('../ipam/static/plugin.ts')).staticPlugin;
-  const own = kit ?? (await machine());
+  return notIpam(await linkPlugin(name, kit ?? (await machine())));
+}
+
+async function linkPlugin(name: PluginName, kit: PluginKit): Promise<PluginVerbs> {
   const definition = await loadDefinition(name);
-  if (!definition) return (await import('./loopback/loopback.ts')).loopback(own);
-  return (await import('./define.ts')).definePlugin(definition, own);
+  if (!definition) return (await import('./loopback/loopback.ts')).loopback(kit);
+  return (await import('./define.ts')).definePlugin(definition, kit);
 }
 
 /** The host is this process's own network namespace. */

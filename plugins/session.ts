@@ -24,6 +24,8 @@ async function openHost({ door, hostNetns }: PluginKit): Promise<Namespace> {
   } catch (error) {
     const code = codeOf(error);
     if (code === undefined) throw error;
+    // What is wrong is this installation, not the host.
+    if (code === 'ENOPKG' || code === 'ELIBBAD') throw explainError(error);
     const reason = code === 'EPERM' ? 'run as root (CAP_NET_ADMIN is needed)' : code;
     throw new CniError(
       ErrorCode.kernel,

@@ -3,10 +3,11 @@
  * is loaded when it is first used. Streams are file descriptors, because `process.stdin` and `process.stderr`
  * load the whole of node:stream and node:net with them.
  */
-import { mkdirSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { readFileSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Ambient, Paths, RunOptions, RunResult } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
+import { makeFolder } from '../cni/folder.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -43,7 +44,7 @@ export function realAmbient(env: Environment, streams = { stdin: 0, stderr: 2 })
       } catch (error) {
         // The folder is there but for the first time.
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-        mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+        makeFolder(dirname(path), 0o700);
         return await lock(path);
       }
     },

@@ -5,7 +5,6 @@
 import {
   closeSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,6 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../cni/errors.ts';
+import { makeFolder } from '../cni/folder.ts';
 import type { AttachmentId } from '../cni/types.ts';
 
 const KIND = 'cniCacheV1';
@@ -65,7 +65,7 @@ export function writeCached(cacheDir: string, cached: CachedAttachment): void {
     ...(cached.result === undefined ? {} : { result: cached.result }),
   };
   try {
-    mkdirSync(join(cacheDir, 'results'), { recursive: true, mode: 0o700 });
+    makeFolder(join(cacheDir, 'results'), 0o700);
     writeAtomically(path, JSON.stringify(file));
   } catch (cause) {
     throw new CniError(ErrorCode.io, `cannot keep the result in ${path}`, (cause as Error).message, {

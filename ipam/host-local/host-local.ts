@@ -52,7 +52,8 @@ export async function addLeases(request: IpamRequest, adopt: boolean): Promise<I
 /** DEL and GC come here with configurations that nobody has checked: only what is needed is looked at. */
 function storeOf(config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseStore {
   const dataDir: unknown = config.ipam?.dataDir;
-  const folder = typeof dataDir === 'string' && dataDir !== '' ? dataDir : ambient.paths.dataDir;
+  const given = typeof dataDir === 'string' && dataDir !== '' && !dataDir.includes('\0');
+  const folder = given ? dataDir : ambient.paths.dataDir;
   return new DiskStore(folder, config.name, ambient);
 }
 

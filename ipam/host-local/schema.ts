@@ -8,6 +8,12 @@ const optionalIp = {
   title: 'an IPv4 or IPv6 address without prefix length',
 } as const satisfies JSONSchema;
 
+const filePath = {
+  type: 'string',
+  pattern: '^[^\\u0000]*$',
+  title: 'a path without zero byte',
+} as const satisfies JSONSchema;
+
 const rangeProperties = {
   subnet: cidr,
   rangeStart: optionalIp,
@@ -45,8 +51,8 @@ export const schema = {
         ranges,
         ...rangeProperties,
         routes: { type: 'array', items: route },
-        resolvConf: { type: 'string' },
-        dataDir: { type: 'string' },
+        resolvConf: filePath,
+        dataDir: filePath,
       },
     },
   },

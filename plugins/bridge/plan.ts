@@ -9,10 +9,11 @@ import { bridgeMac, hostLinkAlias, hostLinkName, linkMac } from '../../plan/name
 import type { PortOptions, Step } from '../../plan/step.ts';
 import {
   announce,
-  checkGateways,
+  checkAddresses,
   containerRoutes,
   forwarding,
   masquerade,
+  refuseOwnGateway,
   requireAddresses,
   requireMtu,
 } from '../addressing.ts';
@@ -142,10 +143,11 @@ export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
 /** Gateways and default routes that the configuration asks for and IPAM did not give. */
 export function bridgeAnswer(config: BridgeConf, ipam: IpamResult): IpamResult {
   requireMtu('bridge', config.mtu, ipam.ips);
+  checkAddresses('bridge', ipam.ips);
   if (!isGateway(config)) return ipam;
   requireAddresses('bridge', ipam, 'isGateway needs one');
   const ips = ipam.ips.map((ip) => ({ ...ip, gateway: ip.gateway ?? firstAddress(ip.address) }));
-  checkGateways('bridge', ips);
+  refuseOwnGateway('bridge', ips);
   const outside = ips.find(({ address, gateway }) => !overlap(gateway, address) && !isLinkLocal(gateway));
   if (outside) {
     throw refuse(

@@ -10,10 +10,11 @@ import { hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
 import type { Step } from '../../plan/step.ts';
 import {
   announce,
-  checkGateways,
+  checkAddresses,
   containerRoutes,
   forwarding,
   masquerade,
+  refuseOwnGateway,
   requireAddresses,
   requireMtu,
   SCOPE_LINK,
@@ -56,7 +57,8 @@ export function ptpAnswer(config: PtpConf, ipam: IpamResult): IpamResult {
       `ptp: IPAM gave ${address} without a gateway: set one, it becomes the host's end of the link`,
     );
   }
-  checkGateways('ptp', ipam.ips);
+  checkAddresses('ptp', ipam.ips);
+  refuseOwnGateway('ptp', ipam.ips);
   return ipam;
 }
 

@@ -137,7 +137,6 @@ t.test('combinations', (t) =>
       7,
       /vlan and vlanTrunk are both set/,
     ),
-    bridge('vlan and gateway', { vlan: 5 }, 2, /vlan 5 together with isGateway is not supported/),
     bridge(
       'a link that is down with addresses',
       { disableContainerInterface: true },
