@@ -23,8 +23,9 @@ namespace {
 constexpr size_t kLongestInput = 16u << 20;
 // An answer is a result and some lines of log; more is no agent of ours.
 constexpr size_t kLongestFrame = 64u << 20;
-// An agent that is there greets at once; one that does not is stopped, or drowning.
+// An agent that is there greets at once; one that does not is stopped, or drowning. WEFT_AGENT_WAIT is another bound.
 constexpr int kGreetingMilliseconds = 200;
+constexpr int kLongestWait = 60 * 1000;
 // For handing over the request: it fits into the socket's buffer, or the agent reads it.
 constexpr int kSendSeconds = 2;
 
@@ -32,6 +33,12 @@ int64_t milliseconds() {
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
+}
+
+int greeting_patience() {
+  const char *asked = getenv("WEFT_AGENT_WAIT");
+  const int wait = asked == nullptr ? 0 : atoi(asked);
+  return wait > 0 && wait <= kLongestWait ? wait : kGreetingMilliseconds;
 }
 
 void put(char **at, uint64_t number, char end) {
@@ -248,7 +255,7 @@ Asked not_taken(char reason) {
 }
 
 Asked converse(int fd, const Self &self, Input *input, int *status) {
-  const int64_t deadline = milliseconds() + kGreetingMilliseconds;
+  const int64_t deadline = milliseconds() + greeting_patience();
   // While this is read, the agent writes its greeting.
   char identity[512];
   const size_t known = own_identity(self, identity);

@@ -13,7 +13,7 @@ t.test('every verb is served, and the result is that of the cold path', async (t
   const [a, b] = [await host.container(), await host.container()];
   const warm = await ok(host, 'ADD', { container: a });
   const cold = await ok(host, 'ADD', { container: b, env: { WEFT_AGENT: 'off' } });
-  t.equal(await served(agent, 'ADD'), 1);
+  t.equal(await served(agent, 'ADD', 1), 1);
   t.match(warm.json.ips, [{ address: '10.88.0.2/16', gateway: '10.88.0.1' }]);
   t.match(cold.json.ips, [{ address: '10.88.0.3/16', gateway: '10.88.0.1' }]);
   t.same(Object.keys(warm.json), Object.keys(cold.json));
@@ -30,7 +30,7 @@ t.test('every verb is served, and the result is that of the cold path', async (t
   await ok(host, 'DEL', { container: a, config });
   t.match((await ok(host, 'VERSION')).json, { supportedVersions: ['0.1.0'] });
   for (const command of ['CHECK', 'STATUS', 'GC', 'DEL', 'VERSION'])
-    t.equal(await served(agent, command), 1, command);
+    t.equal(await served(agent, command, 1), 1, command);
   t.same(await links(host.netns), ['br0', 'lo']);
 });
 
@@ -42,7 +42,7 @@ t.test('errors and log lines reach the caller', async (t) => {
   const again = await call(host, 'ADD', { container });
   t.equal(again.status, 1);
   t.match(again.json, { code: 104, msg: /eth0/ });
-  t.equal(await served(agent, 'ADD'), 2);
+  t.equal(await served(agent, 'ADD', 2), 2);
   t.match(
     await ip(container.netns, 'link', 'show', 'eth0'),
     [{ ifname: 'eth0' }],
@@ -72,7 +72,7 @@ t.test('a second agent says that there is one; a killed one’s socket is replac
   t.equal((await ok(host, 'VERSION')).status, 0, 'nobody listens: cold');
   const third = await startAgent(host, { bin: BIN, name: 'third' });
   await ok(host, 'VERSION');
-  t.equal(await served(third, 'VERSION'), 1);
+  t.equal(await served(third, 'VERSION', 1), 1);
 });
 
 t.test('TERM: what was taken is finished, then the socket goes', async (t) => {
@@ -111,7 +111,7 @@ t.test('who stands in another network or mount namespace is not served', async (
   });
   t.equal(await served(agent, 'VERSION'), 0);
   await host.exec(join(BIN, 'bridge'), [], { env: env2, input: '{}' });
-  t.equal(await served(agent, 'VERSION'), 1);
+  t.equal(await served(agent, 'VERSION', 1), 1);
 });
 
 t.test('another build beside the launcher, or an upgrade in place: cold', async (t) => {
@@ -125,10 +125,10 @@ t.test('another build beside the launcher, or an upgrade in place: cold', async 
 
   const own = await startAgentOf(host, copy, agent);
   await ok(host, 'VERSION', { bin: copy });
-  t.equal(await served(own, 'VERSION'), 1);
+  t.equal(await served(own, 'VERSION', 1), 1);
   await cp(join(BIN, 'weft-core.js'), join(copy, 'weft-core.js'));
   t.equal((await ok(host, 'VERSION', { bin: copy })).status, 0);
-  t.equal(await served(own, 'VERSION'), 1, 'the file has changed');
+  t.equal(await served(own, 'VERSION', 1), 1, 'the file has changed');
 });
 
 async function startAgentOf(

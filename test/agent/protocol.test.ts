@@ -69,7 +69,7 @@ t.test('an agent survives floods of nonsense, of silence, and of halves, and ser
   }
   const before = await served(agent, 'VERSION');
   await ok(host, 'VERSION');
-  t.equal(await served(agent, 'VERSION'), before + 1, 'still there');
+  t.equal(await served(agent, 'VERSION', before + 1), before + 1, 'still there');
   const status = (await host.exec('cat', [`/proc/${agent.pid}/status`])).stdout;
   const resident = Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]);
   t.ok(resident < 300_000, `${resident} kB resident`);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { RunningAgent } from '../support/agent.ts';
 import type { Container, Host } from '../support/host.ts';
 import { pluginsUnderTest } from '../support/plugins.ts';
+import { until } from '../support/until.ts';
 
 export const BIN = pluginsUnderTest();
 
@@ -59,7 +60,13 @@ export async function ok(host: Host, command: string, options: CallOptions = {})
   return called;
 }
 
-/** How many requests of a command an agent has served. */
-export async function served(agent: RunningAgent, command: string): Promise<number> {
-  return (await agent.log()).filter((line) => line.msg === 'served' && line.command === command).length;
+/**
+ * How many requests of a command an agent has served. The log is written behind the answer: waits, with patience but not for
+ * ever, until so many are there.
+ */
+export async function served(agent: RunningAgent, command: string, atLeast = 0): Promise<number> {
+  const count = async () =>
+    (await agent.log()).filter((line) => line.msg === 'served' && line.command === command).length;
+  await until(`${atLeast} of ${command} served`, async () => (await count()) >= atLeast).catch(() => {});
+  return await count();
 }

@@ -186,6 +186,8 @@ export async function makeHost(t: Teardown): Promise<Host> {
     WEFT_RUN_DIR: dirs.run,
     WEFT_CACHE_DIR: dirs.cache,
     WEFT_CONF_DIR: dirs.conf,
+    // On a busy machine an agent may take its time; a suite that counts what it served must not see the cold path instead.
+    WEFT_AGENT_WAIT: '10000',
   };
   let containers = 0;
   return {
