@@ -1,6 +1,7 @@
 # weft: every target has a line of help; `make help` prints them.
 SHELL := /bin/bash
 BINDIR ?= /opt/cni/bin
+SBINDIR ?= /usr/local/bin
 DESTDIR ?=
 BIN := node_modules/.bin
 # Node's headers, where they lie beside this Node; otherwise node-gyp fetches them.
@@ -57,12 +58,14 @@ bench: build ## compare with Debian's containernetworking-plugins in one run (ro
 	$(BIN)/tsx bench/run.ts
 	$(BIN)/tsx bench/ipam.ts
 
-install: build ## put the executables where runtimes look [DESTDIR= BINDIR=/opt/cni/bin]
-	install -d $(DESTDIR)$(BINDIR)
+install: build ## put the executables where runtimes look, and weft on the path [DESTDIR= BINDIR=/opt/cni/bin SBINDIR=/usr/local/bin]
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR)
 	install dist/bin/* $(DESTDIR)$(BINDIR)
+	ln -sf $(BINDIR)/weft $(DESTDIR)$(SBINDIR)/weft
 
 uninstall: ## take away what `make install` put there
-	cd dist/bin && for f in *; do rm -f "$(DESTDIR)$(BINDIR)/$$f"; done
+	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-core.* weft-cli.cjs weft-execa.cjs weft-agent.cjs bridge ptp loopback host-local static
+	rm -f $(DESTDIR)$(SBINDIR)/weft
 
 clean: ## remove what was built
 	rm -rf build dist

@@ -45,6 +45,7 @@ function call(command: 'ADD' | 'DEL', containerId: string, ifname: string, netns
     env: {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       WEFT_RUN_DIR: path.join(stateDir, 'run'),
+      WEFT_CACHE_DIR: path.join(stateDir, 'cache'),
       CNI_COMMAND: command,
       CNI_CONTAINERID: containerId,
       CNI_IFNAME: ifname,
@@ -66,7 +67,12 @@ spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', path.join(stateDir, 'run')]);
 async function startAgent(): Promise<() => void> {
   const runDir = path.join(stateDir, 'run');
   const agent = spawn(path.join(binDir, 'weft'), ['agent', '--log-level', 'warn'], {
-    env: { PATH: process.env.PATH ?? '', WEFT_RUN_DIR: runDir },
+    env: {
+      PATH: process.env.PATH ?? '',
+      WEFT_RUN_DIR: runDir,
+      WEFT_CACHE_DIR: path.join(stateDir, 'cache'),
+      WEFT_DATA_DIR: path.join(stateDir, 'data'),
+    },
     stdio: ['ignore', 2, 2],
   });
   while (!existsSync(path.join(runDir, 'agent.sock'))) {

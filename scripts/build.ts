@@ -101,6 +101,7 @@ function warmUp(): void {
     WEFT_WRITE_CODE_CACHE: '1',
     WEFT_DATA_DIR: `${state}/data`,
     WEFT_RUN_DIR: `${state}/run`,
+    WEFT_CACHE_DIR: `${state}/cache`,
     CNI_COMMAND: command,
     WEFT_AGENT: 'off',
     CNI_CONTAINERID: 'warm-up',

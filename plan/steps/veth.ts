@@ -110,6 +110,17 @@ function insideDifferences({ inside, mtu }: VethStep, link: Link): Difference[] 
 }
 
 /**
+ * Whether the alias of the other end says that another attachment of ours owns a container's link: a DEL that follows an ADD which found
+ * the name taken must not take it. Links of other programs go by their name, as with the reference.
+ */
+async function belongsElsewhere(inside: Link, alias: string, { host }: Surroundings): Promise<boolean> {
+  if (inside.link === undefined) return false;
+  const [peer] = await host.send(tolerating(getLink(inside.link), 'ENODEV'));
+  if (!peer.ok || peer.value.link !== inside.index) return false;
+  return (peer.value.alias?.startsWith('weft ') ?? false) && peer.value.alias !== alias;
+}
+
+/**
  * A carrier that comes is worked off later, by a kernel thread (linkwatch); until then the link drops what it sends, and a bridge
  * what its port receives. Reading a link works it off at once (rtnl_getlink, since Linux 6.8): apply reads both ends and the
  * bridge, so that the first packet of a container is not lost.
@@ -174,7 +185,7 @@ export const veth: StepKind<VethStep> = {
     const [outer] = await surroundings.host.send(tolerating(deleteLink(host.name), 'ENODEV'));
     if (outer.ok || !surroundings.container) return;
     const link = await lookForLink(surroundings, 'container', inside.name);
-    if (link?.kind !== 'veth') return;
+    if (link?.kind !== 'veth' || (await belongsElsewhere(link, host.alias, surroundings))) return;
     await surroundings.container.send(tolerating(deleteLink(link.index), 'ENODEV'));
   },
 

@@ -113,3 +113,14 @@ t.test('GC spares a link that looks like ours but names another owner', async (t
   await world.ok('GC', { ...BRIDGE, 'cni.dev/valid-attachments': [] });
   t.same(await world.hostLinks(), [], 'without an alias it is what a crash between two messages left');
 });
+
+t.test("a DEL of another network leaves an attachment's link alone", async (t) => {
+  const world = await makeWorld(t);
+  const container = await world.container();
+  const mine = await world.add(BRIDGE, container);
+  const other = { ...BRIDGE, name: 'other', bridge: 'br1' };
+  const refused = await world.call('ADD', other, { container });
+  t.match(refused.json, { code: 104, msg: /eth0/ });
+  await world.ok('DEL', other, { container });
+  await world.ok('CHECK', BRIDGE, { container, prevResult: mine });
+});
