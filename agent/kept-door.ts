@@ -69,10 +69,6 @@ class Borrowed implements Namespace {
     return this.#namespace.writeFile(path, data);
   }
 
-  transmit(ifindex: number, frames: readonly Uint8Array[]): Promise<void> {
-    return this.#namespace.transmit(ifindex, frames);
-  }
-
   close(): void {
     this.#giveBack?.();
     this.#giveBack = undefined;

@@ -2,7 +2,7 @@
 import type { Door, Namespace, Op, Replies } from '../netlink/door.ts';
 
 /**
- * Time in native calls: opening namespaces, netlink, sysctl, frames. It is measured around them, so it has the way to the worker
+ * Time in native calls: opening namespaces, netlink, sysctl. It is measured around them, so it has the way to the worker
  * thread and back. What programs (nft, delegates) take is not in it.
  */
 export class TimedDoor implements Door {
@@ -67,10 +67,6 @@ class TimedNamespace implements Namespace {
 
   writeFile(path: string, data: string): Promise<void> {
     return this.#clock.timed(this.#namespace.writeFile(path, data));
-  }
-
-  transmit(ifindex: number, frames: readonly Uint8Array[]): Promise<void> {
-    return this.#clock.timed(this.#namespace.transmit(ifindex, frames));
   }
 
   close(): void {

@@ -82,8 +82,6 @@ export interface Namespace {
   /** Reads or writes one file as seen from inside (sysctl). Throws an Error with `code` (ENOENT, EACCES, ...). */
   readFile(path: string): Promise<string>;
   writeFile(path: string, data: string): Promise<void>;
-  /** Sends raw Ethernet frames out of a link (AF_PACKET). */
-  transmit(ifindex: number, frames: readonly Uint8Array[]): Promise<void>;
   /** Idempotent. */
   close(): void;
 }

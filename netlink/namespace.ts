@@ -68,13 +68,6 @@ class OpenNamespace implements Namespace {
     );
   }
 
-  transmit(ifindex: number, frames: readonly Uint8Array[]): Promise<void> {
-    const lengths = Uint32Array.from(frames, (frame) => frame.length);
-    return this.#turn(`send ${frames.length} frames out of link ${ifindex}`, () =>
-      this.#native.transmit(this.#handle, ifindex, concat(frames), lengths),
-    );
-  }
-
   close(): void {
     this.#native.closeNamespace(this.#handle);
   }

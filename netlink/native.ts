@@ -12,8 +12,6 @@ export interface Native {
   removeNamespace(pin: string): Promise<void>;
   readFile(handle: number, path: string): Promise<string>;
   writeFile(handle: number, path: string, data: string): Promise<void>;
-  /** `frames` is all of them, one after the other. */
-  transmit(handle: number, ifindex: number, frames: Uint8Array, lengths: Uint32Array): Promise<void>;
   /**
    * `ops` has four words for each request: family (0 route, 1 netfilter), offset and length in `bytes`, and how many words of
    * `tolerated` (errno numbers) are its own.

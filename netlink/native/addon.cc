@@ -72,7 +72,6 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<removeNamespace>(env, exports, "removeNamespace");
   expose<readFile>(env, exports, "readFile");
   expose<writeFile>(env, exports, "writeFile");
-  expose<transmit>(env, exports, "transmit");
   expose<send>(env, exports, "send");
   expose<tryLock>(env, exports, "tryLock");
   expose<waitLock>(env, exports, "waitLock");

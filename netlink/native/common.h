@@ -71,7 +71,6 @@ struct Namespace {
   // One call at a time; the TypeScript side queues, this is the second lock on the door.
   std::mutex mutex;
   NetlinkSocket sockets[kFamilies];
-  Fd packet;
 };
 
 // The deletion of a link, which is answered when the link is gone: see deletion.cc.
@@ -131,7 +130,6 @@ Napi::Value createNamespace(const Napi::CallbackInfo& info);
 Napi::Value removeNamespace(const Napi::CallbackInfo& info);
 Napi::Value readFile(const Napi::CallbackInfo& info);
 Napi::Value writeFile(const Napi::CallbackInfo& info);
-Napi::Value transmit(const Napi::CallbackInfo& info);
 Napi::Value send(const Napi::CallbackInfo& info);
 Napi::Value tryLock(const Napi::CallbackInfo& info);
 Napi::Value waitLock(const Napi::CallbackInfo& info);

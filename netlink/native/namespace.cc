@@ -1,11 +1,9 @@
-// Network namespaces: open, make, remove, and what is done inside one (files of /proc and /sys, raw frames).
+// Network namespaces: open, make, remove, and what is done inside one (files of /proc and /sys).
 #include "common.h"
 
 #include <fcntl.h>
-#include <linux/if_packet.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
-#include <net/ethernet.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -206,44 +204,6 @@ Napi::Value writeFile(const Napi::CallbackInfo& info) {
             throw SystemError{EIO, "write"};
           }
         });
-      },
-      [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
-}
-
-// transmit(handle, ifindex, frames, lengths): Promise<void>. `frames` is all of them, one after the other.
-Napi::Value transmit(const Napi::CallbackInfo& info) {
-  auto ns = namespaceArgument(info, 0);
-  uint32_t ifindex = numberArgument(info, 1, "ifindex");
-  auto frames = std::make_shared<std::vector<uint8_t>>(bytesArgument(info, 2, "frames"));
-  auto lengths = std::make_shared<std::vector<uint32_t>>(wordsArgument(info, 3, "lengths"));
-  uint64_t total = 0;
-  for (uint32_t length : *lengths) {
-    if (length < ETH_HLEN || length > 65535) throw SystemError{EMSGSIZE, "transmit: frame of " + std::to_string(length) + " bytes"};
-    total += length;
-  }
-  if (total != frames->size()) {
-    throw Napi::RangeError::New(info.Env(), "lengths: they do not add up to the size of frames");
-  }
-  return runTask(
-      info.Env(),
-      [ns, ifindex, frames, lengths] {
-        std::lock_guard<std::mutex> held(ns->mutex);
-        if (!ns->packet.valid()) {
-          // Protocol 0: this socket sends, it receives nothing.
-          inside(*ns, [&] { ns->packet.reset(check(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), "socket")); });
-        }
-        sockaddr_ll to = {};
-        to.sll_family = AF_PACKET;
-        to.sll_ifindex = static_cast<int>(ifindex);
-        const uint8_t* frame = frames->data();
-        for (uint32_t length : *lengths) {
-          ssize_t sent;
-          do {
-            sent = sendto(ns->packet.get(), frame, length, MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&to), sizeof to);
-          } while (sent < 0 && errno == EINTR);
-          check(static_cast<int>(sent), "sendto");
-          frame += length;
-        }
       },
       [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
 }

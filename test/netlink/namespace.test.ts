@@ -17,8 +17,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { addAddress, listAddresses } from '../../netlink/address.ts';
-import { createBridge, createVeth, getLink, listLinks, setLink } from '../../netlink/link.ts';
+import { listAddresses } from '../../netlink/address.ts';
+import { createBridge, getLink, listLinks } from '../../netlink/link.ts';
 import { lock } from '../../netlink/lock.ts';
 import { tolerating } from '../../netlink/message.ts';
 import { createNamespace, openDoor, removeNamespace } from '../../netlink/namespace.ts';
@@ -172,44 +172,6 @@ t.test('files are those of the namespace', async (t) => {
     await t.rejects(ns.readFile(path), TypeError, path);
     await t.rejects(ns.writeFile(path, ''), TypeError, path);
   }
-});
-
-t.test('frames go out as they are', async (t) => {
-  const host = await namespaceFor(t);
-  const container = await namespaceFor(t);
-  const made = await ask(
-    host.ns,
-    createVeth({
-      name: 'v0',
-      up: true,
-      mac: '02:00:00:00:00:01',
-      peer: { name: 'eth0', netnsFd: container.ns.fd },
-    }),
-  );
-  const inner = await ask(container.ns, getLink('eth0'));
-  await container.ns.send(
-    setLink('eth0', { up: true }),
-    addAddress({ link: inner.index, address: '10.1.0.2/24' }),
-  );
-  await host.ns.send(addAddress({ link: made.index, address: '10.1.0.1/24' }));
-  // A gratuitous ARP of somebody else's address shows up as a neighbour once the host knows of it.
-  host.run('ip', 'neigh', 'replace', '10.1.0.9', 'lladdr', '02:00:00:00:00:99', 'dev', 'v0', 'nud', 'stale');
-  const arp = Buffer.from(
-    'ffffffffffff0200000000770806000108000604000102000000007a0a0100090000000000000a010009',
-    'hex',
-  );
-  arp.write('020000000077', 22, 'hex');
-  await container.ns.transmit(inner.index, [arp, arp]);
-  const deadline = Date.now() + 10_000;
-  const seen = () => host.json('ip', '-j', 'neigh', 'show', '10.1.0.9')[0]?.lladdr;
-  while (seen() !== '02:00:00:00:00:77' && Date.now() < deadline)
-    await new Promise((later) => setTimeout(later, 20));
-  t.equal(seen(), '02:00:00:00:00:77');
-  await t.rejects(container.ns.transmit(4242, [arp]), { code: 'ENXIO' });
-  await t.rejects(container.ns.transmit(inner.index, [new Uint8Array(3)]), { code: 'EMSGSIZE' });
-  await container.ns.send(setLink('eth0', { up: false }));
-  await t.rejects(container.ns.transmit(inner.index, [arp]), { code: 'ENETDOWN' });
-  await container.ns.transmit(inner.index, []);
 });
 
 t.test('namespaces are made, pinned and removed', async (t) => {

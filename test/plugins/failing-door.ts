@@ -40,10 +40,6 @@ export function failingDoor(
       if (due(`write ${path}`)) throw Object.assign(new Error('injected'), { code: 'EIO' });
       await namespace.writeFile(path, data);
     },
-    transmit: async (ifindex, frames) => {
-      if (due('transmit')) throw Object.assign(new Error('injected'), { code: 'EIO' });
-      await namespace.transmit(ifindex, frames);
-    },
     close: () => namespace.close(),
   });
   return { asked, open: async (path) => wrap(await door.open(path)) };

@@ -46,7 +46,7 @@ function refusingDoor(opens: number, errno: () => string): Door {
         });
       return {
         ...{ path, identity: `1:${opened}`, fd: opened, send: send as Namespace['send'] },
-        ...{ readFile: refuse, writeFile: refuse, transmit: refuse, close() {} },
+        ...{ readFile: refuse, writeFile: refuse, close() {} },
       };
     },
   };
@@ -65,7 +65,7 @@ const emptyHost: Door = {
       });
     return {
       ...{ path, identity: `1:${path}`, fd: 3, send: send as Namespace['send'], close() {} },
-      ...{ readFile: async () => '0', writeFile: async () => {}, transmit: async () => {} },
+      ...{ readFile: async () => '0', writeFile: async () => {} },
     };
   },
 };

@@ -199,7 +199,6 @@ t.test('a kernel without nf_tables at all: ADD 102, STATUS 50, DEL succeeds', as
         ...{ path: namespace.path, identity: namespace.identity, fd: namespace.fd, send },
         readFile: (file) => namespace.readFile(file),
         writeFile: (file, data) => namespace.writeFile(file, data),
-        transmit: (index, frames) => namespace.transmit(index, frames),
         close: () => namespace.close(),
       };
     },
