@@ -225,6 +225,11 @@ async function del<C extends PluginConf>(
     await removeReferenceDebris(session.host, session.ambient, { network, containerId, ifname });
   });
   await attempt(async () => {
+    if (!request.config.macspoofchk) return;
+    const { removeReferenceMacFilter } = await import('../firewall/mac-filter-debris.ts');
+    await removeReferenceMacFilter(session.host, { containerId, ifname });
+  });
+  await attempt(async () => {
     const ipam = await addressManagement(request.config);
     await ipam?.del(request);
   });

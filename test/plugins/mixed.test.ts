@@ -1,7 +1,7 @@
 /** Attachments that the reference plugins made: ours check them and take them away, with everything that belongs to them. */
 import { access } from 'node:fs/promises';
 import t from 'tap';
-import { type Container, execIn, firewallLines, ip, leases, links } from '../support/host.ts';
+import { type Container, execIn, firewallLines, ip, leases, links, nft } from '../support/host.ts';
 import { REFERENCE } from '../support/plugins.ts';
 import { BRIDGE, makeWorld, type World } from './world.ts';
 
@@ -72,4 +72,32 @@ t.test('a link that got the name of the reference’s since is not touched', asy
   await execIn(world.host.netns, 'ip', ['link', 'add', name, 'type', 'veth', 'peer', 'name', 'p0']);
   await world.ok('DEL', CONFIG, { container, prevResult });
   t.ok((await ip(world.host.netns, 'link')).some(({ ifname }) => ifname === name));
+});
+
+t.test('macspoofchk of the reference goes with DEL, its neighbours stay', async (t) => {
+  const world = await makeWorld(t);
+  const [a, b] = [await world.container(), await world.container()];
+  const config = { ...CONFIG, ipMasq: false, macspoofchk: true };
+  const prevResult = await reference(world, 'ADD', config, a);
+  await reference(world, 'ADD', config, b);
+  const named = async ({ id }: Container) =>
+    (await nft(world.host.netns)).split('\n').filter((line) => line.includes(`${id}-eth0`)).length;
+  const theirs = await named(b);
+  t.ok(theirs > 0);
+  t.equal(await named(a), theirs);
+  await world.ok('CHECK', config, { container: a, prevResult });
+  for (const _ of [1, 2]) await world.ok('DEL', config, { container: { id: a.id, netns: '' }, prevResult });
+  t.equal(await named(a), 0);
+  t.equal(await named(b), theirs);
+});
+
+t.test('macspoofchk of ours goes when the reference deletes and GC comes', async (t) => {
+  const world = await makeWorld(t);
+  const container = await world.container();
+  const config = { ...CONFIG, ipMasq: false, macspoofchk: true };
+  const prevResult = await world.add(config, container);
+  await reference(world, 'DEL', { ...config, prevResult }, container);
+  t.same((await firewallLines(world.host.netns, container.id)).length, 2, 'its DEL does not know them');
+  await world.ok('GC', { ...config, cniVersion: '1.1.0', 'cni.dev/valid-attachments': [] });
+  t.same(await firewallLines(world.host.netns, container.id), []);
 });
