@@ -1,6 +1,6 @@
 /** Routes (net/ipv4/fib_frontend.c, net/ipv6/route.c). */
 import { Attributes, attribute, nested, type Values } from './attributes.ts';
-import { AF_INET, formatIp, ip, maskBytes, parsePrefix, u8, u32 } from './codec.ts';
+import { AF_INET, bytes, formatIp, ip, maskBytes, parsePrefix, u8, u32 } from './codec.ts';
 import type { Op, RawMessage } from './door.ts';
 import {
   Message,
@@ -12,6 +12,7 @@ import {
   operation,
   Struct,
 } from './message.ts';
+import { align, LITTLE_ENDIAN } from './writer.ts';
 
 const RTM_NEWROUTE = 24;
 const RTM_DELROUTE = 25;
@@ -61,9 +62,35 @@ export const routeMessage = new Message(
     priority: attribute(6, 'RTA_PRIORITY', u32),
     prefSrc: attribute(7, 'RTA_PREFSRC', ip),
     metrics: attribute(8, 'RTA_METRICS', nested(metrics)),
+    nextHops: attribute(9, 'RTA_MULTIPATH', bytes),
     table: attribute(15, 'RTA_TABLE', u32),
   }),
 );
+
+/** struct rtnexthop (rtnetlink.h): length, flags, weight, index of the link; attributes follow. */
+const NEXT_HOP_HEADER = 8;
+const nextHopAttributes = new Attributes({ gateway: attribute(5, 'RTA_GATEWAY', ip) });
+
+interface NextHop {
+  link: number;
+  gateway: string | undefined;
+}
+
+/** Throws RangeError when a length leaves the list. */
+function readNextHops(list: Uint8Array): NextHop[] {
+  const view = new DataView(list.buffer, list.byteOffset, list.length);
+  const hops: NextHop[] = [];
+  for (let offset = 0; offset + NEXT_HOP_HEADER <= list.length; ) {
+    const length = view.getUint16(offset, LITTLE_ENDIAN);
+    if (length < NEXT_HOP_HEADER || offset + length > list.length) {
+      throw new RangeError(`next hop at byte ${offset}: length ${length} leaves the list`);
+    }
+    const { gateway } = nextHopAttributes.read(list.subarray(offset + NEXT_HOP_HEADER, offset + length));
+    hops.push({ link: view.getInt32(offset + 4, LITTLE_ENDIAN), gateway });
+    offset += align(length);
+  }
+  return hops;
+}
 
 /** A route as wanted. */
 export interface NewRoute {
@@ -113,7 +140,17 @@ export interface Route {
   hopLimit: number | undefined;
 }
 
-/** Reads one RTM_NEWROUTE or RTM_DELROUTE. */
+/**
+ * Reads one RTM_NEWROUTE as the routes that it was made of: the kernel joins IPv6 routes to one destination into one of several
+ * next hops.
+ */
+function decodeRoutes(message: RawMessage): Route[] {
+  const route = decodeRoute(message);
+  const { nextHops } = routeMessage.read(message.payload).attributes;
+  return nextHops === undefined ? [route] : readNextHops(nextHops).map((hop) => ({ ...route, ...hop }));
+}
+
+/** Reads one RTM_NEWROUTE or RTM_DELROUTE; of several next hops none. */
 export function decodeRoute(message: RawMessage): Route {
   const { header, attributes: found } = routeMessage.read(message.payload);
   return {
@@ -254,17 +291,17 @@ export function listRoutes(filter: RouteFilter = {}): Op<Route[]> {
   const { family = 0, table, link, protocol } = filter;
   // Filters other than the family are only taken for one family (strict checking).
   const id = family === 0 ? undefined : table;
-  const bytes = routeMessage.encode(
+  const request = routeMessage.encode(
     RTM_GETROUTE,
     NLM_F_DUMP,
     { family, table: id !== undefined && id < 256 ? id : 0, protocol: family === 0 ? 0 : (protocol ?? 0) },
     { table: id !== undefined && id >= 256 ? id : undefined, oif: family === 0 ? undefined : link },
   );
-  return operation('route', routeMessage, [bytes], {
+  return operation('route', routeMessage, [request], {
     what: 'list routes',
     decode: (messages) =>
       messages
-        .map(decodeRoute)
+        .flatMap(decodeRoutes)
         .filter(
           (route) =>
             (route.flags & RTM_F_CLONED) === 0 &&

@@ -132,3 +132,12 @@ t.test('CHECK without prevResult, and of a lease that is gone, fails', async (t)
     msg: /10\.1\.0\.2/,
   });
 });
+
+t.test('two interfaces with a default route each, which the kernel joins', async (t) => {
+  const world = await makeWorld(t);
+  const container = await world.container();
+  const one = await world.add(BRIDGE, container);
+  const two = await world.add(BRIDGE, container, { ifname: 'net1' });
+  await world.ok('CHECK', BRIDGE, { container, prevResult: one });
+  await world.ok('CHECK', BRIDGE, { container, ifname: 'net1', prevResult: two });
+});
