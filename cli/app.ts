@@ -45,8 +45,9 @@ ENVIRONMENT
   WEFT_AGENT       'off': plugins do not ask the agent
   NO_COLOR         no colour, also on a terminal`;
 
-/** The command tree. */
-export function weftApplication(): Application<WeftContext> {
+/** The command tree. `debug`: errors that nobody foresaw are printed with their stack. */
+export function weftApplication(debug = false): Application<WeftContext> {
+  const errorText = (error: unknown) => describe(error, debug);
   const root = buildRouteMap({
     routes: { net, plan, status, top, agent, demo, version, completion },
     docs: { brief: 'Container networks that explain themselves', fullDescription: DESCRIPTION },
@@ -78,7 +79,7 @@ export async function runWeft(
   ambient: Ambient,
   terminal: Terminal = realTerminal(ambient.env),
 ): Promise<number> {
-  const app = weftApplication();
+  const app = weftApplication(Boolean(ambient.env.WEFT_DEBUG));
   const io: WeftContext['process'] & { exitCode?: number | string | null } = {
     stdout: { write: (text: string) => terminal.out(text), ...colours(terminal) },
     stderr: { write: (text: string) => terminal.err(text), ...colours(terminal) },
@@ -91,7 +92,7 @@ export async function runWeft(
     return 0;
   }
   await run(app, argv, context);
-  return exitStatus(io.exitCode);
+  return exitStatus(io.exitCode) || (terminal.lost?.() ? 1 : 0);
 }
 
 /** stricli tells a wrong command line from a failed command by negative numbers. */
@@ -107,12 +108,13 @@ function colours(terminal: Terminal): { getColorDepth?: () => number } {
   return terminal.color ? { getColorDepth: () => 4 } : {};
 }
 
-function errorText(error: unknown): string {
+function describe(error: unknown, debug: boolean): string {
   if (error instanceof CniError) {
     return error.details === undefined ? error.message : `${error.message} (${error.details})`;
   }
   if (error instanceof UsageError) return error.message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (!(error instanceof Error)) return String(error);
+  return debug ? (error.stack ?? error.message) : error.message;
 }
 
 /** The bundle lies beside the executables; run from the sources, they are where `make build` puts them. */

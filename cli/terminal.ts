@@ -8,6 +8,8 @@ export interface Terminal {
   out(text: string): void;
   /** Text about the work: errors, hints, progress. */
   err(text: string): void;
+  /** Whether something could not be written (a full disk): then the command has not done what was asked. */
+  lost?(): boolean;
   /** Whether colour may be used: standard output is a terminal, and NO_COLOR (no-color.org) is not set. */
   readonly color: boolean;
   /** Calls `handler` at SIGINT or SIGTERM until the returned function is called. */
@@ -24,9 +26,17 @@ export interface Screen {
 }
 
 export function realTerminal(env: Readonly<Record<string, string | undefined>>): Terminal {
+  let lost = false;
+  const err = (text: string) => void tryWriteAll(2, text);
   return {
-    out: (text) => writeAll(1, text),
-    err: (text) => writeAll(2, text),
+    out(text) {
+      // Nothing is thrown: what began must come to its end, a demonstration has to be taken away.
+      const code = tryWriteAll(1, text);
+      if (code !== undefined && !lost) err(`weft: cannot write to standard output: ${code}\n`);
+      lost ||= code !== undefined;
+    },
+    err,
+    lost: () => lost,
     color: isatty(1) && !env.NO_COLOR && env.TERM !== 'dumb',
     onInterrupt: (handler) => {
       const signals = ['SIGINT', 'SIGTERM'] as const;
@@ -62,17 +72,18 @@ function realScreen(): Screen {
   };
 }
 
-/** Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is no error. */
-function writeAll(fd: number, text: string): void {
+/** Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is no error. Returns the code of another. */
+function tryWriteAll(fd: number, text: string): string | undefined {
   let rest = Buffer.from(text);
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EPIPE') return;
-      if (code !== 'EAGAIN') throw error;
+      if (code === 'EPIPE') return undefined;
+      if (code !== 'EAGAIN') return code ?? String(error);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
     }
   }
+  return undefined;
 }

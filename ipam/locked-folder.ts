@@ -105,7 +105,7 @@ export class LockedFolder implements Leases {
     const leases = new Map<string, Holder>();
     for (const name of fs.readdirSync(this.#dir)) {
       const file = path.join(this.#dir, name);
-      if (name === TEMPORARY) unlink(file);
+      if (name === TEMPORARY && !fs.statSync(file, { throwIfNoEntry: false })?.isDirectory()) unlink(file);
       if (!isCanonical(name)) continue;
       const text = readLease(file);
       const holder = text === undefined ? undefined : parseLease(text);

@@ -1,19 +1,29 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { Dns } from '../cni/types.ts';
 
+/** Far above any that a resolver would read. */
+const MAX_BYTES = 1024 * 1024;
+
 /** Reads a file in resolv.conf's format (resolv.conf(5)). Throws CniError(io). */
 export function readResolvConf(file: string): Dns {
+  const refuse = (what: string, details?: string, options?: { cause: unknown }) =>
+    new CniError(
+      ErrorCode.io,
+      `ipam.resolvConf: ${file} ${what}: wanted a file in the format of resolv.conf(5)`,
+      details,
+      options,
+    );
   let text: string;
   try {
+    // A FIFO would keep us waiting, and a device might never end.
+    const found = statSync(file);
+    if (!found.isFile()) throw refuse('cannot be read, it is no regular file');
+    if (found.size > MAX_BYTES) throw refuse(`has ${found.size} bytes`);
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new CniError(
-      ErrorCode.io,
-      `ipam.resolvConf: ${file} cannot be read: wanted a file in the format of resolv.conf(5)`,
-      String(error),
-      { cause: error },
-    );
+    if (error instanceof CniError) throw error;
+    throw refuse('cannot be read', String(error), { cause: error });
   }
   return parseResolvConf(text);
 }

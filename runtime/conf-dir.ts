@@ -1,5 +1,5 @@
 /** The folder of network configurations, as libcni reads it. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import { faults, type NetworkList, parseNetworkList, readPlugin } from './conflist.ts';
@@ -90,11 +90,11 @@ function readText(file: string): string {
   }
 }
 
-/** Names in a folder, sorted by code unit as Go sorts them; empty when it does not exist. */
+/** Names of files in a folder, sorted by code unit as Go sorts them; empty when it does not exist. Reading a FIFO would never end. */
 function readFolder(folder: string): string[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
-      .filter((entry) => !entry.isDirectory())
+      .filter((entry) => entry.isFile() || (entry.isSymbolicLink() && leadsToFile(join(folder, entry.name))))
       .map((entry) => entry.name)
       .sort();
   } catch (cause) {
@@ -102,4 +102,10 @@ function readFolder(folder: string): string[] {
     if (code === 'ENOENT') return [];
     throw new CniError(ErrorCode.io, `cannot read the folder ${folder}`, message, { cause });
   }
+}
+
+/** A link that leads nowhere counts, too: reading it says so. */
+function leadsToFile(link: string): boolean {
+  const found = statSync(link, { throwIfNoEntry: false });
+  return found === undefined || found.isFile();
 }

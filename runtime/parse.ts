@@ -1,4 +1,5 @@
 /** Text to data, with the place of a mistake. */
+import type { Document } from 'yaml';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 
 /** Whether a file is YAML, by its name. */
@@ -29,11 +30,23 @@ export async function parseYaml(text: string, source: string): Promise<unknown> 
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: true });
   const [fault] = document.errors;
-  if (fault === undefined) return document.toJS({ maxAliasCount: 100 });
+  if (fault === undefined) return expand(document, source);
   const { line, col } = fault.linePos?.[0] ?? { line: 1, col: 1 };
   const [message = fault.code] = fault.message.split('\n');
   throw new CniError(
     ErrorCode.decoding,
     `${source}:${line}:${col}: not YAML: ${message.replace(/ at line \d+, column \d+:?$/, '')}`,
   );
+}
+
+/** Throws CniError(decoding) on aliases that would grow without measure, or that lead nowhere. */
+function expand(document: Document.Parsed, source: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new CniError(ErrorCode.decoding, `${source}: not YAML that can be used: ${message}`, undefined, {
+      cause,
+    });
+  }
 }

@@ -1,5 +1,5 @@
 /** `weft net add`, `check` and `del`. */
-import { CniError } from '../../cni/errors.ts';
+import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { readCached } from '../../runtime/cache.ts';
 import { addNetwork, assertInstalled, checkNetwork, delNetwork } from '../../runtime/chain.ts';
 import { findNetwork, isFileName } from '../../runtime/conf-dir.ts';
@@ -79,18 +79,28 @@ async function addOrUndo(
   list: NetworkList,
   sandbox: Sandbox,
 ): Promise<Record<string, unknown>> {
+  const before = isCached(caller.ambient.paths.cacheDir, list.name, sandbox);
   try {
     return await addNetwork(caller, list, sandbox);
   } catch (error) {
-    if (!(error instanceof CniError)) throw error;
     // An attachment that was there before is not ours to undo: this ADD failed because of it.
-    if (readCached(caller.ambient.paths.cacheDir, list.name, sandbox) !== undefined) throw error;
+    if (!(error instanceof CniError) || before) throw error;
     try {
       await delNetwork(caller, list, sandbox, 'go on');
     } catch (undo) {
       const { code, message, details } = error;
       throw new CniError(code, `${message}; then ${(undo as Error).message}`, details, { cause: error });
     }
+    throw error;
+  }
+}
+
+/** Also where the file cannot be understood. Throws CniError(io) before anything is made that could not be written down. */
+function isCached(cacheDir: string, network: string, sandbox: Sandbox): boolean {
+  try {
+    return readCached(cacheDir, network, sandbox) !== undefined;
+  } catch (error) {
+    if (error instanceof CniError && error.code === ErrorCode.decoding) return true;
     throw error;
   }
 }

@@ -159,6 +159,23 @@ t.test('ranges', (t) =>
         ),
         code: 5,
       },
+      ...(
+        [
+          ['a FIFO', 'mkfifo /run/odd'],
+          ['endless', 'ln -s /dev/zero /run/odd'],
+          ['very long', 'head -c 2000000 /dev/zero >/run/odd'],
+        ] as const
+      ).map(
+        ([name, make]): Fault => ({
+          ...single(`resolvConf ${name}`, { subnet: SUBNET, resolvConf: '/run/odd' }, [
+            /ipam\.resolvConf: \/run\/odd/,
+            /wanted a file in the format of resolv\.conf\(5\)/,
+          ]),
+          code: 5,
+          before: () => make,
+          after: () => 'rm /run/odd',
+        }),
+      ),
       single('routes not a list', { subnet: SUBNET, routes: {} }, /ipam\.routes: found \{\}, wanted a list/),
       single(
         'a route without target',

@@ -112,7 +112,7 @@ t.test('the folder of the leases', async (t) => {
         after: (place) => `rm '${data(place)}/bad'`,
         code: 5,
         del: 5,
-        says: [IO, /EEXIST/],
+        says: [IO, /EEXIST|ENOTDIR/],
       }),
       ...(['mkdir', 'mkfifo', 'ln -s /dev/null'] as const).flatMap((make): Row[] =>
         leasing({
@@ -154,6 +154,35 @@ t.test('the folder of the leases', async (t) => {
     ],
     place,
   );
+});
+
+t.test('debris in the folder of the leases keeps nobody waiting', async (t) => {
+  const place = await makePlace(t);
+  const folder = `${data(place)}/bad`;
+  const debris: [what: string, make: string][] = [
+    ['a FIFO for a lease', `mkfifo ${folder}/10.1.0.2 ${folder}/10.1.0.9`],
+    ['a folder for a lease', `mkdir ${folder}/10.1.0.2`],
+    ['a link to nowhere for a lease', `ln -s nowhere ${folder}/10.1.0.2`],
+    ['an endless lease', `ln -s /dev/zero ${folder}/10.1.0.2`],
+    ['a FIFO for the last address', `mkfifo ${folder}/last_reserved_ip.0`],
+    ['a folder for the last address', `mkdir ${folder}/last_reserved_ip.0`],
+    ['an endless last address', `ln -s /dev/zero ${folder}/last_reserved_ip.0`],
+    ['a long last address', `head -c 3000000 /dev/zero >${folder}/last_reserved_ip.0`],
+    ['a FIFO for what is written first', `mkfifo ${folder}/.weft-lease`],
+    ['a folder for what is written first', `mkdir ${folder}/.weft-lease`],
+    ['a long lease', `head -c 3000000 /dev/zero >${folder}/10.1.0.2`],
+    ['half a lease', `printf '\\0\\0' >${folder}/10.1.0.2`],
+  ];
+  for (const [what, make] of debris) {
+    await place.sh(`rm -rf '${folder}'; mkdir '${folder}'; ${make}`);
+    for (const [plugin, input] of Object.entries({ bridge: BRIDGE, 'host-local': LEASES })) {
+      const add = await place.call({ plugin, input });
+      if (add.status !== 0)
+        t.same([...problems(add), add.json?.code], [5], `${what}: ${plugin}`, { answer: shown(add) });
+      const del = await place.call({ plugin, input, command: 'DEL' });
+      t.equal(del.status, 0, `${what}: DEL by ${plugin}`, { answer: shown(del) });
+    }
+  }
 });
 
 t.test('names that are too long for a file', async (t) => {
