@@ -7,7 +7,7 @@ BIN := node_modules/.bin
 # Node's headers, where they lie beside this Node; otherwise node-gyp fetches them.
 NODE_PREFIX := $(shell node -p "path.dirname(path.dirname(process.execPath))")
 NODE_DIR := $(if $(wildcard $(NODE_PREFIX)/include/node/node.h),--nodedir=$(NODE_PREFIX))
-SOURCES := $(shell find netlink cni plan firewall ipam plugins runtime agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
+SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := build
 .PHONY: help deps build validators check format pure test demo bench install uninstall clean

@@ -15,10 +15,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ipam: ['cni'],
   firewall: ['netlink', 'cni'],
   plan: ['netlink', 'firewall', 'cni'],
-  plugins: ['cni', 'plan', 'ipam', 'firewall', 'netlink'],
+  // Between hosts: who they are, and what of it belongs into this host's kernel.
+  cluster: ['cni', 'netlink', 'plan', 'ipam'],
+  plugins: ['cni', 'plan', 'ipam', 'firewall', 'netlink', 'cluster'],
   runtime: ['cni', 'netlink', 'plan', 'plugins', 'ipam'],
-  agent: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime'],
-  cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'agent'],
+  agent: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'cluster'],
+  cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'agent', 'cluster'],
   bin: ['cni', 'plugins', 'runtime', 'cli'],
 };
 

@@ -1,0 +1,58 @@
+/**
+ * What this host holds on a network that spans hosts: written by the agent (agent/cluster), read by the plugins. A plugin never asks the
+ * registry: containers come and go while it cannot be reached. `<cacheDir>/weft/networks/<network>.json`, written whole (temporary file, rename).
+ */
+import fs from 'node:fs';
+import { join } from 'node:path';
+
+const FORMAT = 'weft membership 1';
+
+export interface Membership {
+  format: typeof FORMAT;
+  network: string;
+  /** This host's name in the registry. */
+  host: string;
+  /** Canonical prefixes that containers here get addresses of; at most one of each family but for L2 pools, which have blocks. */
+  subnets: string[];
+  /** Single addresses of other hosts' blocks (L2 pools). */
+  borrowed: string[];
+  /** The whole network's prefixes: what lies in them is not masqueraded; on-link in L2 networks. */
+  pools: string[];
+  /** Bytes: what fits through the underlay. */
+  mtu: number;
+  /** The device between the hosts (VXLAN). */
+  device?: string;
+  /** Milliseconds since the epoch until which the registry vouches for this; absent: for ever (file). */
+  validUntil?: number;
+  /** Why the host should get no new containers (STATUS 50), for people. */
+  problem?: string;
+}
+
+export const membershipFile = (cacheDir: string, network: string) =>
+  join(cacheDir, 'weft', 'networks', `${network}.json`);
+
+/** Undefined when there is none, or none of this format. Throws an Error with `code` when it cannot be read. */
+export function readMembership(cacheDir: string, network: string): Membership | undefined {
+  let text: string;
+  try {
+    text = fs.readFileSync(membershipFile(cacheDir, network), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const value = JSON.parse(text) as Partial<Membership> | null;
+    return value?.format === FORMAT ? (value as Membership) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Atomic: a reader finds the old or the new. */
+export function writeMembership(cacheDir: string, membership: Omit<Membership, 'format'>): void {
+  const file = membershipFile(cacheDir, membership.network);
+  fs.mkdirSync(join(file, '..'), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.new`;
+  fs.writeFileSync(temporary, JSON.stringify({ format: FORMAT, ...membership }), { mode: 0o600 });
+  fs.renameSync(temporary, file);
+}
