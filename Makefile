@@ -47,7 +47,7 @@ format: node_modules/.installed ## format the sources
 
 test: build ## install what is missing, build, run all tests (root; simulated hosts, real containerd and Podman)
 	scripts/install-packages.sh test
-	$(BIN)/tap run
+	$(BIN)/tap run -R $(BIN)/tsx -r scripts/test-report.ts
 
 demo: build ## wire two containers to a bridge on a simulated host, show each step, take it away again (root)
 	scripts/install-packages.sh demo
