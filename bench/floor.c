@@ -103,7 +103,7 @@ static void add(char **arg) {
   ask(within);
   const struct rtmsg route = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_STATIC,
                               .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNICAST};
-  begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &route, sizeof route);
+  begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &route, sizeof route);
   put(RTA_GATEWAY, &gateway, sizeof gateway);
   put(RTA_OIF, &link.ifi_index, sizeof link.ifi_index);
   ask(within);

@@ -8,3 +8,15 @@ export function quantile(samples: readonly number[], q: number): number {
 
 export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
 export const p99 = (samples: readonly number[]): number => quantile(samples, 0.99);
+
+export interface Summary {
+  samples: number;
+  median: number;
+  p99: number;
+}
+
+/** Rounded to thousandths. Throws RangeError on no samples. */
+export function summarize(samples: readonly number[]): Summary {
+  const round = (value: number) => Math.round(value * 1000) / 1000;
+  return { samples: samples.length, median: round(median(samples)), p99: round(p99(samples)) };
+}
