@@ -41,6 +41,7 @@ export const neighbourMessage = new Message(
     vni: attribute(7, 'NDA_VNI', u32),
     index: attribute(8, 'NDA_IFINDEX', u32),
     master: attribute(9, 'NDA_MASTER', u32),
+    protocol: attribute(12, 'NDA_PROTOCOL', u8),
   }),
 );
 
@@ -60,6 +61,8 @@ export interface NewNeighbour {
   mac: string;
   /** NUD_*; absent: permanent. */
   state?: number | undefined;
+  /** RTPROT_*, a mark of who made it; the kernel does nothing with it. */
+  protocol?: number | undefined;
 }
 
 export interface Neighbour {
@@ -73,6 +76,7 @@ export interface Neighbour {
   permanent: boolean;
   failed: boolean;
   proxy: boolean;
+  protocol: number | undefined;
 }
 
 /** Reads one RTM_NEWNEIGH or RTM_DELNEIGH that is not AF_BRIDGE. */
@@ -87,16 +91,17 @@ export function decodeNeighbour(message: RawMessage): Neighbour {
     permanent: (header.state & NUD_PERMANENT) !== 0,
     failed: (header.state & NUD_FAILED) !== 0,
     proxy: (header.flags & NTF_PROXY) !== 0,
+    protocol: found.protocol,
   };
 }
 
 function request(type: number, flags: number, wanted: NewNeighbour): Uint8Array {
-  const { link, address, mac, state = NUD_PERMANENT } = wanted;
+  const { link, address, mac, state = NUD_PERMANENT, protocol } = wanted;
   return requestMessage.encode(
     type,
     flags,
     { family: familyOf(address), index: link, state },
-    { dst: address, address: mac },
+    { dst: address, address: mac, protocol },
   );
 }
 
@@ -184,8 +189,8 @@ export interface NewFdbEntry {
   /** Index of the port, or of the VXLAN device. */
   link: number;
   mac: string;
-  /** Whose database: the device's own (VXLAN) or that of the bridge it is a port of. */
-  in: 'self' | 'master';
+  /** Whose database: the device's own (VXLAN), that of the bridge it is a port of, or both in one message. */
+  in: 'self' | 'master' | 'both';
   /** The remote end of the tunnel. */
   dst?: string | undefined;
   vlan?: number | undefined;
@@ -245,7 +250,7 @@ function fdbRequest(type: number, flags: number, entry: NewFdbEntry): Uint8Array
     family: AF_BRIDGE,
     index: link,
     state: FDB_STATES[state],
-    flags: where === 'self' ? NTF_SELF : NTF_MASTER,
+    flags: { self: NTF_SELF, master: NTF_MASTER, both: NTF_SELF | NTF_MASTER }[where],
   };
   return requestMessage.encode(type, flags, header, { dst, address: mac, vlan, port, vni, index: via });
 }
