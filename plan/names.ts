@@ -40,6 +40,11 @@ export function bridgeMac(hostId: string, bridge: string): string {
   return macOf(hash64('bridge', hostId, bridge));
 }
 
+/** A MAC that is the same on every host of a network: that of its gateway, or of whoever has an address of it. */
+export function networkMac(network: string, owner: string): string {
+  return macOf(hash64('network', network, owner));
+}
+
 /** IFALIASZ - 1, in bytes. */
 const LONGEST_ALIAS = 255;
 
@@ -59,4 +64,9 @@ export function aliasNetwork(alias: string | undefined, network: string): 'ours'
   const start = `weft ${network} `;
   if (alias.startsWith(start)) return 'ours';
   return start.startsWith(alias) ? 'unknown' : 'foreign';
+}
+
+/** MAC of a host's VXLAN device: every host can tell that of every other, and it is the same after each restart. */
+export function tunnelMac(host: string, vni: number): string {
+  return macOf(hash64('tunnel', host, `${vni}`));
 }
