@@ -1,0 +1,32 @@
+/** From what `--registry` says to the registry. Each kind loads its own code only. */
+import { isAbsolute } from 'node:path';
+import { StoredRegistry } from './registry/stored-registry.ts';
+import { type Registry, RegistryError } from './registry.ts';
+
+export interface RegistryOptions {
+  /** Environment of the process: passwords, and where a Kubernetes pod finds its API. */
+  env: Readonly<Record<string, string | undefined>>;
+}
+
+const KINDS =
+  'wanted the absolute path of a YAML file, etcd://HOST:PORT[,HOST:PORT...][/PREFIX] (etcd+tls:// with TLS), or kubernetes://';
+
+/**
+ * Opens a registry; nothing is asked yet, so that a registry which is away is no error here. Throws RegistryError(invalid) that names
+ * what is wrong with the location.
+ */
+export async function openRegistry(location: string, _options: RegistryOptions): Promise<Registry> {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase();
+  if (scheme === undefined || scheme === 'file') {
+    const path = scheme === undefined ? location : location.slice('file://'.length);
+    if (!isAbsolute(path)) throw invalid(location);
+    const { FileStore } = await import('./file/file-store.ts');
+    return new StoredRegistry(new FileStore(path));
+  }
+  throw invalid(location);
+}
+
+function invalid(location: string): RegistryError {
+  // A location may have a password where it does not belong: it is not repeated.
+  return new RegistryError('invalid', `registry "${location.replace(/\/\/[^/@]*@/, '//...@')}": ${KINDS}`);
+}
