@@ -31,6 +31,8 @@ export interface Native {
   peerOf(fd: number): { pid: number; uid: number };
   /** One datagram to a Unix socket; a path that begins with '@' is an abstract name. */
   sendDatagram(path: string, text: string): void;
+  /** ETHTOOL_STXCSUM with a value, else ETHTOOL_GTXCSUM. */
+  checksumOffload(handle: number, link: string, value?: boolean): Promise<boolean>;
   /** Gives freed memory back to the system (malloc_trim(3)). */
   trimMemory(): void;
 }

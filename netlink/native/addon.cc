@@ -79,6 +79,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<closeMonitor>(env, exports, "closeMonitor");
   expose<peerOf>(env, exports, "peerOf");
   expose<sendDatagram>(env, exports, "sendDatagram");
+  expose<checksumOffload>(env, exports, "checksumOffload");
   expose<trimMemory>(env, exports, "trimMemory");
   return exports;
 }

@@ -137,6 +137,7 @@ Napi::Value openMonitor(const Napi::CallbackInfo& info);
 Napi::Value closeMonitor(const Napi::CallbackInfo& info);
 Napi::Value peerOf(const Napi::CallbackInfo& info);
 Napi::Value sendDatagram(const Napi::CallbackInfo& info);
+Napi::Value checksumOffload(const Napi::CallbackInfo& info);
 Napi::Value trimMemory(const Napi::CallbackInfo& info);
 
 inline int check(int result, const char* call) {
