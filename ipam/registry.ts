@@ -7,5 +7,6 @@ import type { Ipam } from './ipam.ts';
 export async function ownIpam(type: string): Promise<Ipam | undefined> {
   if (type === 'host-local') return (await import('./host-local/host-local.ts')).hostLocal;
   if (type === 'static') return (await import('./static/static.ts')).staticIpam;
+  if (type === 'cluster') return (await import('./cluster/cluster.ts')).cluster;
   return undefined;
 }

@@ -50,11 +50,12 @@ export function forwarding(ips: readonly IpConfig[]): Step[] {
   return [...families].map((family) => ({ kind: 'sysctl', in: 'host', key: keys[family], value: '1' }));
 }
 
-/** The container's traffic leaves the host with the host's address; what stays in its own prefixes keeps its own. */
+/** The container's traffic leaves the host with the host's address; what stays in `within` (its own prefixes) keeps its own. */
 export function masquerade(
   attachment: Attachment,
   ips: readonly IpConfig[],
   backend: MasqueradeBackend | undefined,
+  within: readonly string[] = ips.map((ip) => networkOf(ip.address)),
 ): Step {
   return {
     kind: 'masquerade',
@@ -62,7 +63,7 @@ export function masquerade(
     containerId: attachment.containerId,
     ifname: attachment.ifname,
     sources: ips.map((ip) => addressOf(ip.address)),
-    except: [...new Set(ips.map((ip) => networkOf(ip.address)))],
+    except: [...new Set(within)],
     ...(backend && { backend }),
   };
 }

@@ -12,7 +12,14 @@ import { hostLinkName } from '../plan/names.ts';
 import type { MasqueradeBackend, Step } from '../plan/step.ts';
 import { removeForeignLink } from '../plan/steps/veth.ts';
 import { addressManagement } from './address-management.ts';
-import { answerOf, type Definition, type PlanInput, type PluginConf, planFor } from './definition.ts';
+import {
+  answerOf,
+  type Definition,
+  type PlanInput,
+  type PluginConf,
+  planFor,
+  type Verb,
+} from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
 import { dropRecord, dropStaleRecords, keepRecord } from './record.ts';
 import { requireRights } from './rights.ts';
@@ -35,23 +42,35 @@ export function definePlugin<C extends PluginConf>(
     ...(definition.validate && { validate: definition.validate }),
     add: (request) =>
       withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'error' }, (session) =>
-        add(definition, request, session),
+        add(definition, resolved(definition, request, 'ADD'), session),
       ),
     check: (request) =>
       withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'error' }, (session) =>
-        check(definition, request, session),
+        check(definition, resolved(definition, request, 'CHECK'), session),
       ),
     del: (request) =>
       withSession(kit, request.ambient, { netns: request.attachment.netns, absent: 'tolerated' }, (session) =>
-        del(definition, request, session),
+        del(definition, resolved(definition, request, 'DEL'), session),
       ),
     gc: (request) =>
       withSession(kit, request.ambient, undefined, (session) => {
         dropStaleRecords(type, request);
-        return gc(request, session);
+        return gc(resolved(definition, request, 'GC'), session);
       }),
-    status: (request) => withSession(kit, request.ambient, undefined, (session) => status(request, session)),
+    status: (request) =>
+      withSession(kit, request.ambient, undefined, (session) =>
+        status(resolved(definition, request, 'STATUS'), session),
+      ),
   };
+}
+
+function resolved<C extends PluginConf, R extends VerbRequest<C>>(
+  definition: Definition<C>,
+  request: R,
+  verb: Verb,
+): R {
+  const { resolve } = definition;
+  return resolve ? { ...request, config: resolve(request.config, request.ambient, verb) } : request;
 }
 
 function inputOf<C>({ config, attachment, args, ambient }: AttachmentRequest<C>): PlanInput<C> {
@@ -83,7 +102,10 @@ async function add<C extends PluginConf>(
     const completed = answerOf(definition, request.config, answer);
     // What the configuration's version cannot say is refused while nothing is made yet.
     formatResult(mergeResults(request.prevResult, { interfaces: [], ...completed }), request.cniVersion);
-    const plan = [...links, ...definition.addresses(input, completed)];
+    const plan = [
+      ...(early ? links : definition.links(input, completed)),
+      ...definition.addresses(input, completed),
+    ];
     const applied = await apply(early ? plan.slice(links.length) : plan, session, early?.facts);
     const own = resultOf(plan, applied.facts, request.attachment, completed, request.config.dns);
     const result = mergeResults(request.prevResult, own);

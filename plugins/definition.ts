@@ -1,3 +1,4 @@
+import type { Ambient } from '../cni/ambient.ts';
 import type { ConfigSchema, NetConf } from '../cni/plugin.ts';
 import type { Attachment, Dns } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
@@ -19,9 +20,11 @@ export interface PlanInput<C> {
   hostId: string;
 }
 
+export type Verb = 'ADD' | 'CHECK' | 'DEL' | 'GC' | 'STATUS';
+
 /**
- * A plugin, stated as a plan. All functions are pure: no I/O, no clock, no randomness. The plan has two parts because some
- * IPAM (dhcp) needs the link before it can answer; elsewhere both parts are applied together.
+ * A plugin, stated as a plan. All functions but `resolve` are pure: no I/O, no clock, no randomness. The plan has two parts
+ * because some IPAM (dhcp) needs the link before it can answer; elsewhere both parts are applied together.
  */
 export interface Definition<C extends PluginConf> {
   readonly type: string;
@@ -33,7 +36,13 @@ export interface Definition<C extends PluginConf> {
   validate?(config: C): void;
   /** Throws CniError(invalidEnvironment) on a CNI_ARGS value that cannot be meant; DEL and GC do not ask. */
   validateArgs?(args: Readonly<Record<string, string>>): void;
-  links(input: PlanInput<C>): Step[];
+  /**
+   * Completes the configuration by defaults and by what this host has in files, before anything is planned. For ADD and STATUS it throws
+   * CniError when no container can be attached; the other verbs go on without what is missing.
+   */
+  resolve?(config: C, ambient: Ambient, verb: Verb): C;
+  /** `answer` is what `complete` returned, where it is known by then: not for DEL, and not with an IPAM that needs the link. */
+  links(input: PlanInput<C>, answer?: IpamResult): Step[];
   /** What the result says, where it is more than IPAM's answer: gateways, default routes. Throws CniError. */
   complete?(config: C, ipam: IpamResult): IpamResult;
   /** `answer` is what `complete` returned. */
@@ -46,9 +55,9 @@ export function planFor<C extends PluginConf>(
   input: PlanInput<C>,
   ipam?: IpamResult,
 ): Plan {
-  const links = definition.links(input);
-  if (!ipam) return links;
-  return [...links, ...definition.addresses(input, answerOf(definition, input.config, ipam))];
+  if (!ipam) return definition.links(input);
+  const answer = answerOf(definition, input.config, ipam);
+  return [...definition.links(input, answer), ...definition.addresses(input, answer)];
 }
 
 /** IPAM's answer as the result will have it. */

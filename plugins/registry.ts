@@ -4,7 +4,7 @@ import type { Definition, PluginConf } from './definition.ts';
 import { notIpam } from './not-ipam.ts';
 import type { PluginKit } from './session.ts';
 
-export const PLUGIN_NAMES = ['bridge', 'ptp', 'loopback', 'host-local', 'static'] as const;
+export const PLUGIN_NAMES = ['bridge', 'ptp', 'loopback', 'vxlan', 'routed', 'host-local', 'static'] as const;
 export type PluginName = (typeof PLUGIN_NAMES)[number];
 
 export function isPluginName(name: string): name is PluginName {
@@ -15,6 +15,8 @@ export function isPluginName(name: string): name is PluginName {
 export async function loadDefinition(name: string): Promise<Definition<PluginConf> | undefined> {
   if (name === 'bridge') return (await import('./bridge/bridge.ts')).bridge;
   if (name === 'ptp') return (await import('./ptp/ptp.ts')).ptp;
+  if (name === 'vxlan') return (await import('./vxlan/vxlan.ts')).vxlan;
+  if (name === 'routed') return (await import('./routed/routed.ts')).routed;
   return undefined;
 }
 

@@ -1,5 +1,5 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
-import { formatAddress, parsePrefix } from '../../cni/prefix.ts';
+import { type Address, formatAddress, parsePrefix } from '../../cni/prefix.ts';
 import type { AttachmentId, Result } from '../../cni/types.ts';
 import { askedAddresses } from '../asked.ts';
 import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam.ts';
@@ -73,18 +73,23 @@ async function checkLeases({ config, id, prevResult, ambient }: IpamRequest): Pr
 }
 
 function ownAddresses(result: Result, id: AttachmentId, { sets }: HostLocal): string[] {
-  return result.ips
-    .filter(
-      ({ interface: link }) =>
-        link === undefined || (result.interfaces[link]?.name ?? id.ifname) === id.ifname,
-    )
-    .map(({ address }) => parsePrefix(address)?.address)
-    .filter((address) => address !== undefined)
+  return addressesOf(result, id)
     .filter((address) => sets.some((set) => rangeFor(set, address) !== undefined))
     .map(formatAddress);
 }
 
-function checkOne(address: string, holder: Holder | undefined, id: AttachmentId): void {
+/** The addresses of a result that are on the attachment's own link, or on none. */
+export function addressesOf(result: Result, { ifname }: AttachmentId): Address[] {
+  return result.ips
+    .filter(
+      ({ interface: link }) => link === undefined || (result.interfaces[link]?.name ?? ifname) === ifname,
+    )
+    .map(({ address }) => parsePrefix(address)?.address)
+    .filter((address) => address !== undefined);
+}
+
+/** Throws CniError(checkFailed) when an address is not the attachment's. */
+export function checkOne(address: string, holder: Holder | undefined, id: AttachmentId): void {
   const older = holder?.containerId === id.containerId && holder.ifname === undefined;
   if (isHolder(holder, id) || older) return;
   const found = holder === undefined ? 'is not reserved' : `is reserved for ${formatHolder(holder)}`;

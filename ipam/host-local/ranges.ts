@@ -30,6 +30,8 @@ export interface RangeSet {
   index: number;
   family: Family;
   ranges: readonly Range[];
+  /** Given out when the ranges have nothing left (ipam/cluster). */
+  spare?: readonly Range[];
   /** Inside the ranges, but never handed out: gateways, network and broadcast addresses. */
   excluded: ReadonlySet<bigint>;
 }
@@ -161,7 +163,11 @@ function invalid(field: string, text: string): CniError {
 /** The range of a set that an address lies in; it may still be excluded. */
 export function rangeFor(set: RangeSet, address: Address): Range | undefined {
   if (address.family !== set.family) return undefined;
-  return set.ranges.find((range) => address.value >= range.first && address.value <= range.last);
+  return rangesOf(set).find((range) => address.value >= range.first && address.value <= range.last);
+}
+
+function rangesOf({ ranges, spare = [] }: RangeSet): readonly Range[] {
+  return spare.length === 0 ? ranges : [...ranges, ...spare];
 }
 
 /**
@@ -169,7 +175,12 @@ export function rangeFor(set: RangeSet, address: Address): Range | undefined {
  * Lazy, because an IPv6 set has more addresses than time has nanoseconds.
  */
 export function* candidates(set: RangeSet, last: Address | undefined): Generator<Address, void> {
-  const current = last && rangeFor(set, last);
+  yield* round(set, last);
+  if (set.spare?.length) yield* round({ ...set, ranges: set.spare, spare: [] }, undefined);
+}
+
+function* round(set: RangeSet, last: Address | undefined): Generator<Address, void> {
+  const current = last && rangeFor({ ...set, spare: [] }, last);
   const start = current ? set.ranges.indexOf(current) : 0;
   const count = set.ranges.length;
   for (let step = 0; step <= count; step++) {
@@ -192,5 +203,5 @@ export function formatRange({ subnet, first, last }: Range): string {
 
 /** `10.1.0.2-10.1.0.254, 10.2.0.2-10.2.0.254`. */
 export function formatSet(set: RangeSet): string {
-  return set.ranges.map(formatRange).join(', ');
+  return rangesOf(set).map(formatRange).join(', ');
 }

@@ -1,6 +1,7 @@
 import { configSchema } from '../../cni/config.ts';
+import { validateMacArg } from '../asked-mac.ts';
 import type { Definition } from '../definition.ts';
-import { bridgeAddresses, bridgeAnswer, bridgeLinks, validateBridge, validateBridgeArgs } from './plan.ts';
+import { bridgeAddresses, bridgeAnswer, bridgeLinks, validateBridge } from './plan.ts';
 import { type BridgeConf, schema } from './schema.ts';
 import { validate } from './validate.generated.ts';
 
@@ -13,7 +14,7 @@ export const bridge: Definition<BridgeConf> = {
   config,
   knownArgs: ['MAC', 'IP', 'GATEWAY'],
   validate: validateBridge,
-  validateArgs: validateBridgeArgs,
+  validateArgs: validateMacArg,
   links: bridgeLinks,
   complete: bridgeAnswer,
   addresses: bridgeAddresses,

@@ -2,7 +2,6 @@
 import { linkNameFault } from '../../cni/environment.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { canonical, defaultRoute, familyOf, firstAddress, lengthOf, overlap } from '../../cni/prefix.ts';
-import { mac as macSchema } from '../../cni/schema.ts';
 import type { Attachment, IpConfig } from '../../cni/types.ts';
 import type { IpamResult } from '../../ipam/ipam.ts';
 import { bridgeMac, hostLinkAlias, hostLinkName, linkMac } from '../../plan/names.ts';
@@ -17,6 +16,7 @@ import {
   requireAddresses,
   requireMtu,
 } from '../addressing.ts';
+import { askedMac } from '../asked-mac.ts';
 import type { PlanInput } from '../definition.ts';
 import type { BridgeConf } from './schema.ts';
 
@@ -76,16 +76,6 @@ function trunkRanges(config: BridgeConf): { min: number; max: number }[] {
   });
 }
 
-/** Throws CniError(invalidEnvironment). */
-export function validateBridgeArgs(args: Readonly<Record<string, string>>): void {
-  const mac = args.MAC;
-  if (!mac || new RegExp(macSchema.pattern).test(mac)) return;
-  throw new CniError(
-    ErrorCode.invalidEnvironment,
-    `CNI_ARGS: MAC is ${JSON.stringify(mac)}, wanted ${macSchema.title}`,
-  );
-}
-
 function portOptions(config: BridgeConf): PortOptions {
   const trunks = trunkRanges(config);
   return {
@@ -97,10 +87,8 @@ function portOptions(config: BridgeConf): PortOptions {
   };
 }
 
-/** CONVENTIONS.md, "args": what the runtime negotiated wins over `args`, and that over CNI_ARGS. */
 function containerMac({ config, args, attachment }: PlanInput<BridgeConf>): string {
-  const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.MAC;
-  return asked ? asked.toLowerCase() : linkMac(attachment.network, attachment, 'container');
+  return askedMac(config, args) ?? linkMac(attachment.network, attachment, 'container');
 }
 
 function macFilter({ network, containerId, ifname }: Attachment, dev: string, mac: string): Step {

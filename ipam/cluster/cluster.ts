@@ -1,0 +1,118 @@
+import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { formatAddress } from '../../cni/prefix.ts';
+import type { AttachmentId, Result } from '../../cni/types.ts';
+import { askedAddresses } from '../asked.ts';
+import {
+  type Allocation,
+  allocate,
+  collect,
+  heldBy,
+  namesOf,
+  releaseAll,
+  wishesOf,
+} from '../host-local/allocate.ts';
+import { addressesOf, checkOne } from '../host-local/host-local.ts';
+import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam.ts';
+import { formatHolder, type LeaseStore } from '../leases.ts';
+import { checkAddressCount } from '../read-config.ts';
+import { readResolvConf } from '../resolv-conf.ts';
+import { DiskStore } from '../store.ts';
+import { type Cluster, readCluster } from './config.ts';
+import { type Membership, readMembership } from './membership.ts';
+import { heldOf, isOfNetwork, setsOf } from './sets.ts';
+import { requireGoodStanding, requireMembership } from './standing.ts';
+
+/** Addresses out of what this host holds of a network between hosts, leased in the files of host-local. */
+export const cluster: Ipam = {
+  type: 'cluster',
+  validate: (config) => void readCluster(config),
+  add: addLeases,
+  check: checkLeases,
+
+  async del({ config, id, ambient }) {
+    const store = storeOf(config, ambient);
+    return store.exists() ? store.locked((leases) => releaseAll(id, leases)) : [];
+  },
+
+  async gc({ config, ambient }, valid) {
+    const store = storeOf(config, ambient);
+    return store.exists() ? store.locked((leases) => collect(valid, leases)) : [];
+  },
+
+  async status({ config, ambient }) {
+    const { layout } = readCluster(config);
+    const membership = requireGoodStanding(ambient.paths.cacheDir, config.name, ambient.now());
+    const store = storeOf(config, ambient);
+    for (const set of setsOf(membership, layout)) {
+      if (!store.anyFree(namesOf(set, undefined))) throw exhausted(ErrorCode.notAvailable, membership);
+    }
+  },
+};
+
+const storeOf = (config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseStore =>
+  new DiskStore(ambient.paths.dataDir, config.name, ambient);
+
+async function addLeases(request: IpamRequest): Promise<IpamResult> {
+  const { config } = request;
+  const read = readCluster(config);
+  const { resolvConf } = read.conf.ipam;
+  const dns = resolvConf ? readResolvConf(resolvConf) : {};
+  const { ips, adopted } = await take(request, read);
+  return {
+    ips: read.layout === 'single' ? ips.map(({ address }) => ({ address })) : ips,
+    ...{ routes: read.routes, dns },
+    ...(adopted ? { adopted } : {}),
+  };
+}
+
+/** How often, and after how many milliseconds each time, a full network is looked at again: the agent may be getting more addresses. */
+const ATTEMPTS = 25;
+const PAUSE = 100;
+
+/** Waits where more can come: a stretched subnet is handed out in blocks. Throws CniError(tryAgain) when nothing is left. */
+async function take({ config, id, args, ambient }: IpamRequest, read: Cluster): Promise<Allocation> {
+  const asked = askedAddresses(read.conf, args);
+  for (let attempt = 1; ; attempt++) {
+    const membership = requireMembership(ambient.paths.cacheDir, config.name, ambient.now());
+    const sets = setsOf(membership, read.layout, asked);
+    checkAddressCount(
+      config.cniVersion,
+      sets.map(({ family }) => family),
+    );
+    const wishes = wishesOf(sets, asked);
+    try {
+      return await storeOf(config, ambient).locked((leases) => allocate(wishes, id, leases, true));
+    } catch (error) {
+      if (!(error instanceof CniError) || error.code !== ErrorCode.exhausted) throw error;
+      if (read.layout !== 'stretched' || attempt === ATTEMPTS)
+        throw exhausted(ErrorCode.tryAgain, membership);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    }
+  }
+}
+
+function exhausted(code: ErrorCode, membership: Membership): CniError {
+  return new CniError(
+    code,
+    `every address of this host is taken (${heldOf(membership)}): remove containers, or run GC if those are gone; ` +
+      'larger parts for each host need a larger pool or a smaller hostLength',
+  );
+}
+
+/** A running container keeps its address whatever becomes of the membership: what CHECK asks is whether the lease is there. */
+async function checkLeases({ config, id, prevResult, ambient }: IpamRequest): Promise<void> {
+  const store = storeOf(config, ambient);
+  const membership = readMembership(ambient.paths.cacheDir, config.name);
+  const expected = prevResult && membership ? ownAddresses(prevResult, id, membership) : [];
+  for (const address of expected) checkOne(address, store.peek(address), id);
+  if (expected.length > 0) return;
+  const held = store.exists() ? await store.locked((leases) => heldBy(id, leases)) : [];
+  if (held.length > 0) return;
+  throw new CniError(ErrorCode.checkFailed, `${formatHolder(id)} holds no address of network ${config.name}`);
+}
+
+function ownAddresses(result: Result, id: AttachmentId, membership: Membership): string[] {
+  return addressesOf(result, id)
+    .filter((address) => isOfNetwork(membership, address))
+    .map(formatAddress);
+}
