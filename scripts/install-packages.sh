@@ -6,9 +6,9 @@
 set -euo pipefail
 
 build=(g++ make python3)
-demo=("${build[@]}" iproute2 iptables nftables iputils-ping)
+demo=("${build[@]}" iproute2 iptables nftables iputils-ping tcpdump iperf3)
 # shellcheck disable=SC2034 # read by name below
-test=("${demo[@]}" ipset conntrack tcpdump strace jq procps
+test=("${demo[@]}" ipset conntrack strace jq procps bird2
   containernetworking-plugins golang-go golang-github-appc-cni-dev
   containerd runc podman conmon busybox-static skopeo umoci)
 
