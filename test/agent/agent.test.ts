@@ -85,7 +85,7 @@ t.test('TERM: what was taken is finished, then the socket goes', async (t) => {
   const addresses = (await Promise.all(adds)).map(({ json }) => json.ips[0].address);
   await agent.ended();
   t.equal(new Set(addresses).size, containers.length);
-  t.rejects(stat(agent.socket), { code: 'ENOENT' });
+  await t.rejects(stat(agent.socket), { code: 'ENOENT' });
   t.match((await agent.log()).at(-1), { msg: 'stopped' });
   for (const container of containers) await ok(host, 'DEL', { container });
   t.same(await leases(host), []);
@@ -196,7 +196,12 @@ t.test('a caller that is killed: what its ADD made goes again, and DEL comes aft
     ...{ CNI_NETNS: container.netns, CONF: `${conf}`, PID_FILE: `${pid}` },
   });
   await until('the ADD waits', async () => /-> FLOCK/.test((await host.exec('cat', ['/proc/locks'])).stdout));
-  await host.exec('kill', ['-KILL', (await readFile(`${pid}`, 'utf8')).trim()]);
+  const caller = (await readFile(`${pid}`, 'utf8')).trim();
+  await host.exec('kill', ['-KILL', caller]);
+  // Its sockets are closed when it is gone; before, the ADD could still end for a caller that lives.
+  await until('the caller has ended', async () => {
+    return (await host.exec('kill', ['-0', caller], { mayFail: true })).status !== 0;
+  });
   const deleted = ok(host, 'DEL', { container });
   await writeFile(`${gate}`, 'go\n');
   await deleted;

@@ -7,30 +7,37 @@ import { BIN, NETWORK } from './support.ts';
 
 t.setTimeout(600_000);
 
-/** Kills and starts the agent until told to stop; returns how often it was killed. */
-async function killAgain(host: Host, stop: () => boolean, signal: string): Promise<number> {
-  let kills = 0;
-  while (!stop()) {
-    const agent: RunningAgent = await startAgent(host, { bin: BIN, name: `agent${kills}` });
+interface Killing {
+  kills: number;
+  stop: boolean;
+}
+
+/** Kills and starts the agent until told to stop. */
+async function killAgain(host: Host, killing: Killing, signal: string): Promise<void> {
+  while (!killing.stop) {
+    const agent: RunningAgent = await startAgent(host, { bin: BIN, name: `agent${killing.kills}` });
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
     await agent.signal(signal);
     await agent.ended();
-    kills += 1;
+    killing.kills += 1;
   }
-  return kills;
 }
 
 async function underLoad(t: Test, signal: string, config: object) {
   const host = await makeHost(t);
-  let ended = false;
-  const killing = killAgain(host, () => ended, signal);
+  const killing: Killing = { kills: 0, stop: false };
+  const killer = killAgain(host, killing, signal);
   try {
-    const { attached, refused } = await runLoad(t, host, { callers: 6, rounds: 12, way: 'agent', config });
+    // However slow agents start on this machine: some must have died under the load.
+    const enough = () => killing.kills >= 5;
+    const outcome = await runLoad(t, host, { callers: 6, rounds: 12, way: 'agent', config, enough });
+    const { rounds, attached, refused } = outcome;
     t.comment(`${attached} attached, ${refused.length} refused: ${[...new Set(refused)].join('; ')}`);
-    t.ok(attached >= 36, `${attached} of 72 attached`);
+    t.ok(attached >= rounds / 2, `${attached} of ${rounds} attached, ${killing.kills} agents killed`);
+    t.ok(killing.kills > 1, 'agents were killed');
   } finally {
-    ended = true;
-    t.ok((await killing) > 1);
+    killing.stop = true;
+    await killer;
   }
 }
 

@@ -11,12 +11,15 @@ export interface Load {
   callers: number;
   /** Attachments of each caller, one after the other. */
   rounds: number;
+  /** More rounds follow until this holds, ten times as many at most. */
+  enough?: () => boolean;
   way: Way;
   config?: object;
 }
 
 /** How often ADD failed; all failures are clean ones. */
 export interface Outcome {
+  rounds: number;
   attached: number;
   refused: string[];
 }
@@ -59,10 +62,13 @@ async function oneRound(
 export async function runLoad(t: Test, host: Host, load: Load): Promise<Outcome> {
   const containers = await Promise.all(Array.from({ length: load.callers }, () => host.container()));
   const taken: Taken = new Map();
-  const outcome: Outcome = { attached: 0, refused: [] };
+  const outcome: Outcome = { rounds: 0, attached: 0, refused: [] };
   await Promise.all(
     containers.map(async (container) => {
-      for (let round = 0; round < load.rounds; round++) {
+      const isEnough = (round: number) =>
+        round >= load.rounds && (round >= 10 * load.rounds || (load.enough?.() ?? true));
+      for (let round = 0; !isEnough(round); round++) {
+        outcome.rounds += 1;
         await oneRound(t, host, container, load, taken, outcome);
       }
     }),

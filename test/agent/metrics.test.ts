@@ -1,5 +1,5 @@
 /** Metrics of an agent on a simulated host: requests are made through the executables, and the counts are exact. */
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { parseExposition, type Sample, select, total } from '../../agent/exposition.ts';
@@ -73,7 +73,10 @@ t.test('every request is counted once, by plugin, verb and code', { skip }, asyn
   t.equal((await bridge(host, 'NONSENSE', first)).status, 1);
   t.equal((await bridge(host, 'DEL', second, { env: { WEFT_AGENT: 'off' } })).status, 0, 'not by the agent');
 
-  const samples = await metrics(host);
+  const samples = await until('all are counted', async () => {
+    const seen = await metrics(host);
+    return total(seen, 'weft_requests_total') >= 9 && total(seen, 'weft_requests_under_way') === 0 && seen;
+  });
   t.same(requests(samples), {
     'bridge ADD 0': 3,
     'bridge ADD 104': 1,
@@ -166,6 +169,6 @@ t.test('metrics are at a socket for root, and on a loopback port if asked for', 
   t.same(served.sort(), documented.sort());
 
   await host.exec('kill', [info?.labels.pid ?? '']);
-  await until('the socket is gone', async () => (await curl(host, 'http://agent/metrics')).status !== 0);
-  t.throws(() => statSync(join(host.dirs.run, 'metrics.sock')), { code: 'ENOENT' });
+  await until('nobody answers', async () => (await curl(host, 'http://agent/metrics')).status !== 0);
+  await until('the socket is gone', () => !existsSync(join(host.dirs.run, 'metrics.sock')));
 });

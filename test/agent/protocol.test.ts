@@ -8,6 +8,7 @@ import t from 'tap';
 import { encodeRequest, ProtocolError, RequestReader } from '../../agent/protocol.ts';
 import { startAgent } from '../support/agent.ts';
 import { makeHost } from '../support/host.ts';
+import { until } from '../support/until.ts';
 import { BIN, NETWORK, ok, served } from './support.ts';
 
 const word = fc.string().map((text) => text.replaceAll('\0', ''));
@@ -83,14 +84,18 @@ t.test('an agent survives floods of nonsense, of silence, and of halves, and ser
 t.test('a caller from elsewhere gets not even a greeting', async (t) => {
   const host = await makeHost(t);
   const agent = await startAgent(host, { bin: BIN });
-  const got = await new Promise<Buffer>((resolve, reject) => {
+  const got = await new Promise<Buffer>((resolve) => {
     const chunks: Buffer[] = [];
     const socket = connect(join(host.dirs.run, 'agent.sock'));
     socket.on('data', (chunk) => chunks.push(chunk));
-    socket.on('error', reject);
+    // EPIPE or ECONNRESET or none: the agent may hang up before it could have read, or with bytes unread.
+    socket.on('error', () => {});
     socket.on('close', () => resolve(Buffer.concat(chunks)));
     socket.write(randomBytes(100));
-  }).catch((error: NodeJS.ErrnoException) => Buffer.from(error.code === 'ECONNRESET' ? '' : String(error)));
+  });
   t.equal(got.toString(), '');
-  t.match((await agent.log()).at(-1), { level: 40, msg: /was sent away/ });
+  // It is what proves that the agent was reached; the log is written behind.
+  await until('the agent says so', async () =>
+    (await agent.log()).some(({ level, msg }) => level === 40 && /was sent away/.test(String(msg))),
+  );
 });

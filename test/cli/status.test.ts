@@ -6,6 +6,7 @@ import { startAgent } from '../support/agent.ts';
 import { bridgeConflist, installConflist } from '../support/conflist.ts';
 import { type Host, makeHost } from '../support/host.ts';
 import { pluginsUnderTest, weftIsMissing } from '../support/plugins.ts';
+import { until } from '../support/until.ts';
 
 const BIN = pluginsUnderTest();
 const WEFT = join(BIN, 'weft');
@@ -45,7 +46,10 @@ t.test('a host at work: what it shows is what is there', { skip }, async (t) => 
   const [red, blue] = [await host.container(), await host.container()];
   for (const { netns } of [red, blue]) await host.exec(WEFT, ['net', 'add', 'podnet', netns]);
 
-  const found = await json(host);
+  const found = await until('both requests are counted', async () => {
+    const seen = await json(host);
+    return seen.agent.requests.answered >= 2 && seen;
+  });
   t.match(found, {
     well: true,
     agent: {

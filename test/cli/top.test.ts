@@ -150,17 +150,28 @@ t.test('into a pipe: one picture, or JSON by the line', { skip }, async (t) => {
   t.match(once.stdout, /bridge +ADD +0\.0 +- +- +- +0\.0 +1 +0\n/);
   t.match(once.stdout, /podnet +IPv4 +1 +252\n/);
 
-  const sampling = host.exec(WEFT, ['top', '--json', '--interval', '3', '--count', '2']);
+  // biome-ignore lint/suspicious/noExplicitAny: the program's output, whose shape the assertions are about
+  const parsed = (text: string): any[] =>
+    text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  const counted = await host.exec(WEFT, ['top', '--json', '--interval', '0.1', '--count', '2']);
+  t.equal(parsed(`${counted.stdout}\n`).length, 2);
+  await host.daemon('sampling', WEFT, ['top', '--json', '--interval', '0.2']);
+  const sampled = () => parsed(readFileSync(join(host.root, 'sampling.log'), 'utf8'));
+  await until('it samples', () => sampled().length > 0);
   await attach(host);
-  const samples = (await sampling).stdout.split('\n').map((line) => JSON.parse(line));
-  t.equal(samples.length, 2);
-  const last = samples[1];
-  t.match(last, {
+  const samples = await until('the second ADD is seen', () => {
+    const all = sampled();
+    return all.at(-1)?.verbs.some(({ total }: { total: number }) => total === 2) && all;
+  });
+  t.match(samples.at(-1), {
     pid: agent.pid,
     underWay: 0,
     verbs: [{ plugin: 'bridge', verb: 'ADD', total: 2, errors: 0 }],
   });
-  const used = last.leases.find((one: { family: string }) => one.family === '4');
+  const used = samples.at(-1).leases.find((one: { family: string }) => one.family === '4');
   t.match(used, { network: 'podnet' });
   for (const { verbs } of samples) {
     for (const { perSecond, p50, p99, kernelP50 } of verbs) {

@@ -26,8 +26,8 @@ interface PodStatusResponse {
   status: { network: { ip: string; additional_ips: { ip: string }[] } };
 }
 
-/** Milliseconds for one call; a sandbox takes a fraction of a second. */
-const DEADLINE = 30_000;
+/** Milliseconds for one call; a sandbox takes a fraction of a second, ten at once on a busy machine take longer. */
+const DEADLINE = 120_000;
 
 /** Connects to the socket of a host's containerd; the connection is closed at teardown. */
 export async function connectCri(t: Teardown, host: Host, address: string): Promise<Cri> {

@@ -20,7 +20,7 @@ export interface Teardown {
 export interface ExecOptions {
   env?: Readonly<Record<string, string>>;
   input?: string;
-  /** Milliseconds, 30 seconds if not given: nothing in these tests may hang. */
+  /** Milliseconds, 90 seconds if not given: nothing in these tests may hang, but the machine may be busy. */
   timeout?: number;
   /** Answer with a status other than 0 instead of throwing. */
   mayFail?: boolean;
@@ -84,7 +84,7 @@ export async function exec(
     env: { PATH, ...options.env },
     extendEnv: false,
     ...(options.input === undefined ? { stdin: 'ignore' } : { input: options.input }),
-    timeout: options.timeout ?? 30_000,
+    timeout: options.timeout ?? 90_000,
     killSignal: 'SIGKILL',
     reject: false,
   });

@@ -1,5 +1,7 @@
 /** Milliseconds of patience where no other is given: far more than any condition needs on a busy machine. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
+
+type Truthy<T> = Exclude<T, false | 0 | '' | null | undefined>;
 
 /**
  * Asks again and again until `condition` answers with something truthy, and returns that.
@@ -9,13 +11,13 @@ export async function until<T>(
   what: string,
   condition: () => Promise<T> | T,
   patience = PATIENCE,
-): Promise<NonNullable<T>> {
+): Promise<Truthy<T>> {
   const end = Date.now() + patience;
   let cause: unknown;
   do {
     try {
       const answer = await condition();
-      if (answer) return answer;
+      if (answer) return answer as Truthy<T>;
     } catch (error) {
       cause = error;
     }
