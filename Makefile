@@ -10,7 +10,7 @@ NODE_DIR := $(if $(wildcard $(NODE_PREFIX)/include/node/node.h),--nodedir=$(NODE
 SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build validators check format pure test demo bench install uninstall clean
+.PHONY: help deps build validators check format pure test demo bench plots install uninstall clean
 
 help: ## explain every target
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -53,10 +53,14 @@ demo: build ## wire two containers to a bridge on a simulated host, show each st
 	scripts/install-packages.sh demo
 	dist/bin/weft demo bridge
 
-bench: build ## compare with Debian's containernetworking-plugins in one run (root; some minutes)
-	scripts/install-packages.sh test
-	$(BIN)/tsx bench/run.ts
+bench: build ## compare with Debian's containernetworking-plugins in one run, and show where the time goes (root; some minutes)
+	scripts/install-packages.sh bench
+	$(BIN)/tsx bench/run.ts --json dist/bench.json
+	$(BIN)/tsx bench/where.ts --json dist/where.json
 	$(BIN)/tsx bench/ipam.ts
+
+plots: node_modules/.installed ## draw what the last `make bench` found: docs/*.svg and the tables of docs/performance.md
+	$(BIN)/tsx bench/document.ts dist/bench.json dist/where.json
 
 install: build ## put the executables where runtimes look, and weft on the path [DESTDIR= BINDIR=/opt/cni/bin SBINDIR=/usr/local/bin]
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR)

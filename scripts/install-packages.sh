@@ -3,6 +3,7 @@
 #   build  compile the native part
 #   demo   build, and what `weft demo` runs
 #   test   demo, and what the tests run: tools to look at a network with, other people's plugins, runtimes and libraries
+#   bench  demo, the plugins that are compared with, and what traces
 set -euo pipefail
 
 build=(g++ make python3)
@@ -11,11 +12,13 @@ demo=("${build[@]}" iproute2 iptables nftables iputils-ping tcpdump iperf3)
 test=("${demo[@]}" ipset conntrack strace jq procps bird2
   containernetworking-plugins golang-go golang-github-appc-cni-dev
   containerd runc podman conmon busybox-static skopeo umoci)
+# shellcheck disable=SC2034
+bench=("${demo[@]}" containernetworking-plugins ipset bpftrace)
 
 case "${1-}" in
-build | demo | test) declare -n wanted=$1 ;;
+build | demo | test | bench) declare -n wanted=$1 ;;
 *)
-  echo "usage: ${0##*/} build|demo|test" >&2
+  echo "usage: ${0##*/} build|demo|test|bench" >&2
   exit 2
   ;;
 esac
