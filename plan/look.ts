@@ -2,6 +2,7 @@
 import { type Address, listAddresses } from '../netlink/address.ts';
 import { getLink, type Link } from '../netlink/link.ts';
 import { tolerating } from '../netlink/message.ts';
+import { listNeighbours, type Neighbour } from '../netlink/neighbour.ts';
 import { listRoutes, type Route } from '../netlink/route.ts';
 import type { Where } from './step.ts';
 import { namespaceOf, type Surroundings } from './surroundings.ts';
@@ -11,6 +12,7 @@ export class Look {
   #links = new Map<string, Promise<Link | undefined>>();
   #addresses = new Map<string, Promise<Address[]>>();
   #routes = new Map<string, Promise<Route[]>>();
+  #neighbours = new Map<string, Promise<Neighbour[]>>();
 
   constructor(surroundings: Surroundings) {
     this.surroundings = surroundings;
@@ -37,6 +39,16 @@ export class Look {
       const link = await this.link(where, dev);
       if (!link) return [];
       const [reply] = await namespaceOf(this.surroundings, where).send(listRoutes({ link: link.index }));
+      return reply.ok ? reply.value : [];
+    });
+  }
+
+  /** The neighbours on a link. */
+  neighbours(where: Where, dev: string): Promise<Neighbour[]> {
+    return once(this.#neighbours, `${where}/${dev}`, async () => {
+      const link = await this.link(where, dev);
+      if (!link) return [];
+      const [reply] = await namespaceOf(this.surroundings, where).send(listNeighbours({ link: link.index }));
       return reply.ok ? reply.value : [];
     });
   }

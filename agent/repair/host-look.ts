@@ -1,6 +1,7 @@
 /** The host as it is, dumped once: comparing any number of attachments with it costs no further question. */
 import { type Address, listAddresses } from '../../netlink/address.ts';
 import { type Link, listLinks } from '../../netlink/link.ts';
+import { listNeighbours, type Neighbour } from '../../netlink/neighbour.ts';
 import { listRoutes, type Route } from '../../netlink/route.ts';
 import { Look } from '../../plan/look.ts';
 import type { Where } from '../../plan/step.ts';
@@ -10,6 +11,8 @@ export class HostLook extends Look {
   readonly links: ReadonlyMap<string, Link>;
   readonly #addresses: ReadonlyMap<number | undefined, Address[]>;
   readonly #routes: ReadonlyMap<number | undefined, Route[]>;
+  /** Few plugins have neighbours of their own: dumped when the first is asked for. */
+  #neighbours: Promise<ReadonlyMap<number | undefined, Neighbour[]>> | undefined;
 
   private constructor(
     surroundings: Surroundings,
@@ -48,6 +51,16 @@ export class HostLook extends Look {
 
   override async routes(_: Where, dev: string): Promise<Route[]> {
     return this.#routes.get(this.links.get(dev)?.index ?? -1) ?? [];
+  }
+
+  override async neighbours(_: Where, dev: string): Promise<Neighbour[]> {
+    this.#neighbours ??= this.#dumpNeighbours();
+    return (await this.#neighbours).get(this.links.get(dev)?.index ?? -1) ?? [];
+  }
+
+  async #dumpNeighbours(): Promise<ReadonlyMap<number | undefined, Neighbour[]>> {
+    const [reply] = await this.surroundings.host.send(listNeighbours());
+    return groupByLink(reply.ok ? reply.value : []);
   }
 }
 

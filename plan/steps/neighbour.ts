@@ -1,9 +1,9 @@
 import { canonical } from '../../cni/prefix.ts';
-import { listNeighbours, replaceNeighbour } from '../../netlink/neighbour.ts';
+import { replaceNeighbour } from '../../netlink/neighbour.ts';
 import type { StepKind } from '../kind.ts';
 import { ipCommand } from '../render.ts';
 import type { NeighbourStep } from '../step.ts';
-import { namespaceOf, place } from '../surroundings.ts';
+import { place } from '../surroundings.ts';
 
 /** Permanent: the kernel never asks for it and never forgets it. */
 export const neighbour: StepKind<NeighbourStep> = {
@@ -16,8 +16,7 @@ export const neighbour: StepKind<NeighbourStep> = {
     const what = `neighbour ${step.address} on ${step.dev} ${place(step.in)}`;
     const link = await look.link(step.in, step.dev);
     if (!link) return [{ what, wanted: step.mac, found: `no link ${step.dev}` }];
-    const [reply] = await namespaceOf(look.surroundings, step.in).send(listNeighbours({ link: link.index }));
-    const all = reply.ok ? reply.value : [];
+    const all = await look.neighbours(step.in, step.dev);
     const found = all.find(({ address }) => address && canonical(address) === canonical(step.address))?.mac;
     return found === step.mac ? [] : [{ what, wanted: step.mac, found: found ?? 'nothing' }];
   },

@@ -3,8 +3,6 @@ import type { ClusterNetwork } from '../../cluster/network.ts';
 import { linkNameFault } from '../../cni/environment.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { murmur3 } from '../../plan/hash.ts';
-import { networkMac } from '../../plan/names.ts';
-import type { BridgeStep } from '../../plan/step.ts';
 import { readPools } from '../pools.ts';
 import type { VxlanConf } from './schema.ts';
 
@@ -53,19 +51,5 @@ export function clusterNetwork(config: VxlanConf): ClusterNetwork {
       checksumOffload: config.checksumOffload ?? true,
     },
     ...(config.mtu && { mtu: config.mtu }),
-  };
-}
-
-/**
- * The bridge of an L2 network: the same MAC on every host, because every host is the gateway of its containers under one address.
- * Throws RangeError when the network is none of L2.
- */
-export function stretchedBridge({ name, vxlan }: ClusterNetwork, mtu?: number): BridgeStep {
-  if (vxlan?.bridge === undefined) throw new RangeError(`network ${name} has no bridge: it is none of L2`);
-  return {
-    kind: 'bridge',
-    name: vxlan.bridge,
-    mac: networkMac(name, 'gateway'),
-    ...(mtu !== undefined && { mtu }),
   };
 }
