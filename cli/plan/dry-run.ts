@@ -107,8 +107,14 @@ async function planAdd(
   { hostId, taken }: DryRunOptions,
   notes: string[],
 ): Promise<{ plan: Plan; result: Result }> {
-  const { attachment, args, prevResult } = request;
-  const config = request.config as PluginConf;
+  const { attachment, args, prevResult, ambient } = request;
+  const given = request.config as PluginConf;
+  const config = definition?.resolve?.(given, ambient, 'CHECK') ?? given;
+  if (config.ipam?.type === 'cluster') {
+    notes.push(
+      'addresses are those of a host that holds the first part of the pool, the MTU is what fits: `weft agent` knows both',
+    );
+  }
   const answer = addresses(config, args, taken, notes);
   if (definition === undefined) {
     const plan: Plan = type === 'loopback' ? [{ kind: 'link-up', in: 'container', dev: 'lo' }] : [];

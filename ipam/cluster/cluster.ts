@@ -53,14 +53,17 @@ const storeOf = (config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseSto
   new DiskStore(ambient.paths.dataDir, config.name, ambient);
 
 async function addLeases(request: IpamRequest): Promise<IpamResult> {
-  const { config } = request;
-  const read = readCluster(config);
+  const read = readCluster(request.config);
   const { resolvConf } = read.conf.ipam;
   const dns = resolvConf ? readResolvConf(resolvConf) : {};
-  const { ips, adopted } = await take(request, read);
+  return { ...answerOf(await take(request, read), read), dns };
+}
+
+/** What IPAM answers with these addresses. Pure. */
+export function answerOf({ ips, adopted }: Allocation, { layout, routes }: Cluster): IpamResult {
   return {
-    ips: read.layout === 'single' ? ips.map(({ address }) => ({ address })) : ips,
-    ...{ routes: read.routes, dns },
+    ips: layout === 'single' ? ips.map(({ address }) => ({ address })) : ips,
+    ...{ routes, dns: {} },
     ...(adopted ? { adopted } : {}),
   };
 }

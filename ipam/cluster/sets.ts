@@ -15,11 +15,14 @@ import type { Range, RangeSet } from '../host-local/ranges.ts';
 import type { Layout } from './config.ts';
 import type { Membership } from './membership.ts';
 
+/** What addresses depend on. */
+export type Holding = Pick<Membership, 'network' | 'subnets' | 'borrowed' | 'pools' | 'away'>;
+
 /**
  * Where a container's addresses may come from. On a stretched subnet an address of another host's block can be asked for: a container that
  * moves here brings it along. Throws CniError(tryAgain) when the host holds nothing of a pool yet, (io) when the membership is damaged.
  */
-export function setsOf(membership: Membership, layout: Layout, asked: readonly Asked[] = []): RangeSet[] {
+export function setsOf(membership: Holding, layout: Layout, asked: readonly Asked[] = []): RangeSet[] {
   const blocks = membership.subnets.map((text) => read(text, parsePrefix, membership));
   const singles = [
     ...membership.borrowed.map((text) => read(text, parseAddress, membership)),
@@ -46,7 +49,7 @@ export function setsOf(membership: Membership, layout: Layout, asked: readonly A
   });
 }
 
-function read<T>(text: string, parse: (text: string) => T | undefined, { network }: Membership): T {
+function read<T>(text: string, parse: (text: string) => T | undefined, { network }: Holding): T {
   const value = parse(text);
   if (value !== undefined) return value;
   throw new CniError(
@@ -88,13 +91,13 @@ function setOf(
 }
 
 /** `10.244.3.0/24 of network mynet` for messages. */
-export function heldOf({ network, subnets, borrowed }: Membership): string {
+export function heldOf({ network, subnets, borrowed }: Holding): string {
   const single = borrowed.length > 0 ? ` and ${borrowed.length} borrowed addresses` : '';
   return `${subnets.join(', ')}${single} of network ${network}`;
 }
 
 /** Whether an address is one of the network's. */
-export function isOfNetwork({ pools }: Membership, address: Address): boolean {
+export function isOfNetwork({ pools }: Holding, address: Address): boolean {
   return pools.some((text) => {
     const pool = parsePrefix(text);
     return pool !== undefined && contains(pool, address);
