@@ -19,8 +19,8 @@ export interface Plot {
   panels: readonly Panel[];
 }
 
-const PANEL = { width: 300, height: 250, labels: 150 };
-const MARGIN = { left: 56, top: 66, bottom: 46 };
+const PANEL = { width: 300, height: 250, labels: 176 };
+const MARGIN = { left: 44, top: 84, bottom: 46 };
 const LINE = 14;
 
 // Colours that stand out on white and on black; only text and grid need to know which it is.
@@ -47,13 +47,12 @@ export function linePlot({ title, x, y, panels }: Plot): string {
   const height = MARGIN.top + PANEL.height + MARGIN.bottom;
   const scale = { toX, toY, ticksX: ticks(widest), ticksY: logTicks(low, high) };
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">
-<title>${escape(title)}</title>
+<title>${xml(title)}</title>
 <style>${STYLE}
 </style>
-<text class="title" x="${MARGIN.left}" y="22">${escape(title)}</text>
-<text x="${MARGIN.left - 40}" y="${MARGIN.top - 20}">${escape(y)}</text>
-${panels.map((panel, at) => drawPanel(panel, at, scale)).join('\n')}
-<text x="${MARGIN.left}" y="${height - 8}">${escape(x)}</text>
+<text class="title" x="12" y="22">${xml(title)}</text>
+<text x="12" y="42">${xml(y)}</text>
+${panels.map((panel, at) => drawPanel(panel, x, at, scale)).join('\n')}
 </svg>
 `;
 }
@@ -65,9 +64,16 @@ interface Scale {
   ticksY: readonly number[];
 }
 
-function drawPanel({ title, series }: Panel, at: number, { toX, toY, ticksX, ticksY }: Scale): string {
+function drawPanel(
+  { title, series }: Panel,
+  x: string,
+  at: number,
+  { toX, toY, ticksX, ticksY }: Scale,
+): string {
   const { width, height } = PANEL;
-  const parts = [`<text class="panel" x="${width / 2}" y="-20" text-anchor="middle">${escape(title)}</text>`];
+  const middle = (look: string, y: number, text: string) =>
+    `<text class="${look}" x="${width / 2}" y="${y}" text-anchor="middle">${xml(text)}</text>`;
+  const parts = [middle('panel', -14, title), middle('axis', height + 38, x)];
   for (const value of ticksY) {
     const place = round(toY(value));
     parts.push(`<path class="grid" d="M0 ${place}H${width}"/>`);
@@ -84,7 +90,7 @@ function drawPanel({ title, series }: Panel, at: number, { toX, toY, ticksX, tic
     for (const [x, y] of points) {
       parts.push(`<circle class="dot ${look}" cx="${round(toX(x))}" cy="${round(toY(y))}" r="2.5"/>`);
     }
-    parts.push(`<text x="${width + 10}" y="${round((places[index] ?? 0) + 4)}">${escape(name)}</text>`);
+    parts.push(`<text x="${width + 10}" y="${round((places[index] ?? 0) + 4)}">${xml(name)}</text>`);
   });
   const left = MARGIN.left + at * (width + PANEL.labels);
   return `<g transform="translate(${left} ${MARGIN.top})">\n${parts.join('\n')}\n</g>`;
@@ -127,4 +133,4 @@ const ticks = (widest: number): number[] => {
 };
 
 const round = (value: number) => Math.round(value * 100) / 100;
-const escape = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+const xml = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');

@@ -48,9 +48,9 @@ async function measure(ground: Ground): Promise<Where> {
   cpSync(path.resolve(values.weft), weft, { recursive: true });
   const wanted = (way: string, network: string) => way === 'agent' && network === values.network;
   const [contestant] = await openContestants(ground, { weft, reference: '' }, wanted);
-  const agent = contestant?.agent;
-  if (agent === undefined)
+  if (contestant?.agent === undefined)
     throw new Error(`no network ${values.network}: wanted plain, iptables or nftables`);
+  const { agent, host } = contestant;
   const [netns = ''] = await ground.namespaces('where', 1);
   const rounds = Number(values.rounds);
   await pairs(contestant, netns, Number(values.warm));
@@ -60,7 +60,7 @@ async function measure(ground: Ground): Promise<Where> {
   await pairs(contestant, netns, 10);
   const during = await pairs(contestant, netns, rounds);
   const events = await trace.stop();
-  await stopAgent(contestant.host, agent);
+  await stopAgent(host, agent);
   const requests = (['ADD', 'DEL'] as const).map((verb) => {
     const found = during[verb].flatMap(({ start, end }) => {
       const phases = phasesOf(events, agent, start, end);
