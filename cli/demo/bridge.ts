@@ -11,7 +11,8 @@ import { UsageError, type WeftContext } from '../context.ts';
 import { describeResult } from '../net/result.ts';
 import { describePlan } from '../plan/command.ts';
 import { dryRun } from '../plan/dry-run.ts';
-import { Lab, UPLINK } from './lab.ts';
+import { openBridgeLab, UPLINK } from './bridge-lab.ts';
+import type { Lab } from './lab.ts';
 import { expectNothingLeft, linksOf, natState } from './leftovers.ts';
 import { Progress } from './progress.ts';
 import { type Family, familyOf, ping, seenAs, serveOutside } from './traffic.ts';
@@ -49,7 +50,7 @@ export async function demoBridge(
   const progress = new Progress(this.terminal);
   // From before the first namespace: an interruption meanwhile is seen when the lab stands.
   const interruption = interrupted(this);
-  const lab = await Lab.open(this.ambient, this.home).catch((error) => {
+  const lab = await openBridgeLab(this.ambient, this.home).catch((error) => {
     interruption.forget();
     throw error;
   });
@@ -98,7 +99,7 @@ async function show(demo: Demo, { keep }: DemoFlags): Promise<void> {
     `      ├─ bridge ─ host ${UPLINK.host.v4} ─── ${UPLINK.outside.v4} outside`,
     `blue ─┘            ${UPLINK.host.v6}     ${UPLINK.outside.v6}`,
   ]);
-  writeFileSync(join(lab.folders.conf, `10-${list.name}.conflist`), list.json);
+  writeFileSync(join(lab.folders('host').conf, `10-${list.name}.conflist`), list.json);
   progress.title(`The network ${list.name} (${list.file ?? ''})`);
   progress.quote(readable(list.json));
 

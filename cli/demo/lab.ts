@@ -4,58 +4,79 @@
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import process from 'node:process';
 import type { Ambient, RunOptions, RunResult } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { createNamespace, removeNamespace } from '../../netlink/namespace.ts';
-
-export const PLACES = ['host', 'outside', 'red', 'blue'] as const;
-export type Place = (typeof PLACES)[number];
-
-/** Prefixes for documentation (RFC 5737, RFC 3849), so that nothing else can be meant. */
-export const UPLINK = {
-  host: { v4: '203.0.113.2', v6: '2001:db8:113::2' },
-  outside: { v4: '203.0.113.1', v6: '2001:db8:113::1' },
-} as const;
+import type { Daemon } from './daemon.ts';
 
 /** Longer than anything here takes. Milliseconds. */
 const PATIENCE = 20_000;
 
-const PROGRAMS = { ip: 'iproute2', nsenter: 'util-linux', ping: 'iputils-ping' } as const;
+/** Programs, with what they answer at once to, and where Debian has them. */
+const PROGRAMS = {
+  ip: ['-V', 'iproute2'],
+  nsenter: ['-V', 'util-linux'],
+  ping: ['-V', 'iputils-ping'],
+  bridge: ['-V', 'iproute2'],
+  tcpdump: ['--version', 'tcpdump'],
+  iperf3: ['-v', 'iperf3'],
+  bird: ['--version', 'bird2'],
+  etcd: ['--version', 'etcd-server'],
+} as const;
+export type Program = keyof typeof PROGRAMS;
+
+/** A simulated host or container: a network namespace. */
+export type Place = string;
+
+export interface LabOptions {
+  places: readonly Place[];
+  /** Of those, the ones that weft's folders belong to, and where these are below the lab's folder. */
+  hosts: Readonly<Record<Place, string>>;
+  needs: readonly Program[];
+  /** What is in the namespaces at first. */
+  build(lab: Lab): Promise<void>;
+}
+
+export interface HostFolders {
+  leases: string;
+  cache: string;
+  run: string;
+  conf: string;
+}
 
 export class Lab {
   readonly folder: string;
   readonly #ambient: Ambient;
+  readonly #options: LabOptions;
   readonly #env: Record<string, string>;
   readonly #running = new Set<Promise<unknown>>();
-  readonly #daemons: (() => void)[] = [];
+  readonly #daemons: Daemon[] = [];
   #closed = false;
 
-  private constructor(ambient: Ambient, home: string) {
+  private constructor(ambient: Ambient, home: string, options: LabOptions) {
     this.#ambient = ambient;
+    this.#options = options;
     this.folder = mkdtempSync(join(tmpdir(), 'weft-demo-'));
-    this.#env = {
-      PATH: ambient.env.PATH || '/usr/sbin:/usr/bin:/sbin:/bin',
-      WEFT_DATA_DIR: join(this.folder, 'networks'),
-      WEFT_CACHE_DIR: join(this.folder, 'cache'),
-      WEFT_RUN_DIR: join(this.folder, 'run'),
-      WEFT_CONF_DIR: join(this.folder, 'net.d'),
-      WEFT_HOST_ID: 'weft-demo',
-      CNI_PATH: home,
-    };
+    this.#env = { PATH: ambient.env.PATH || '/usr/sbin:/usr/bin:/sbin:/bin', CNI_PATH: home };
   }
 
-  /** Makes the namespaces and the wire between host and outside. Throws CniError; then nothing is left. */
-  static async open(ambient: Ambient, home: string): Promise<Lab> {
+  /** Makes the namespaces and what is in them. Throws CniError; then nothing is left. */
+  static async open(ambient: Ambient, home: string, options: LabOptions): Promise<Lab> {
     if (process.geteuid?.() !== 0) {
       throw new CniError(ErrorCode.kernel, 'the demonstration needs root, to make network namespaces');
     }
-    for (const [program, debianPackage] of Object.entries(PROGRAMS))
-      await need(ambient, program, debianPackage);
-    const lab = new Lab(ambient, home);
+    for (const program of options.needs) await need(ambient, program);
+    const lab = new Lab(ambient, home, options);
     try {
-      await lab.#build();
+      mkdirSync(join(lab.folder, 'ns'), { mode: 0o700 });
+      for (const place of options.places) {
+        await createNamespace(lab.netns(place));
+        await lab.must(place, 'ip', 'link', 'set', 'lo', 'up');
+      }
+      for (const host of Object.keys(options.hosts)) lab.#makeHost(host);
+      await options.build(lab);
       return lab;
     } catch (error) {
       await lab.close();
@@ -67,15 +88,28 @@ export class Lab {
     return join(this.folder, 'ns', place);
   }
 
-  get folders(): { leases: string; cache: string; conf: string } {
-    const { WEFT_DATA_DIR = '', WEFT_CACHE_DIR = '', WEFT_CONF_DIR = '' } = this.#env;
-    return { leases: WEFT_DATA_DIR, cache: WEFT_CACHE_DIR, conf: WEFT_CONF_DIR };
+  folders(host: Place): HostFolders {
+    const root = join(this.folder, this.#options.hosts[host] ?? host);
+    return {
+      leases: join(root, 'networks'),
+      cache: join(root, 'cache'),
+      run: join(root, 'run'),
+      conf: join(root, 'net.d'),
+    };
   }
 
-  /** The lines by which a shell becomes one of the simulated host. */
-  get shellEnvironment(): string[] {
-    const names = Object.keys(this.#env).filter((name) => name !== 'PATH');
-    return names.map((name) => `export ${name}=${this.#env[name]}`);
+  /** What a program of a place has in its environment. */
+  environment(place: Place): Record<string, string> {
+    if (!(place in this.#options.hosts)) return this.#env;
+    const { leases, cache, run, conf } = this.folders(place);
+    return {
+      ...this.#env,
+      WEFT_DATA_DIR: leases,
+      WEFT_CACHE_DIR: cache,
+      WEFT_RUN_DIR: run,
+      WEFT_CONF_DIR: conf,
+      WEFT_HOST_ID: place === 'host' ? 'weft-demo' : place,
+    };
   }
 
   /** Runs a program in a namespace. Throws CniError(program) when it cannot be started, or after close(). */
@@ -87,7 +121,7 @@ export class Lab {
   ): Promise<RunResult> {
     if (this.#closed) throw new CniError(ErrorCode.program, 'the demonstration has ended');
     const running = this.#ambient.run('nsenter', [`--net=${this.netns(place)}`, '--', file, ...args], {
-      env: this.#env,
+      env: this.environment(place),
       timeout: PATIENCE,
       ...options,
     });
@@ -107,67 +141,68 @@ export class Lab {
     throw new CniError(ErrorCode.program, `on ${place}, ${file} ${args.join(' ')} failed`, words);
   }
 
+  /** Runs `ip` once for each line. */
+  async ip(place: Place, ...lines: string[]): Promise<void> {
+    for (const line of lines) await this.must(place, 'ip', ...line.split(' '));
+  }
+
   /** Starts a Node script in a namespace and waits for its first output. It ends with the lab, or with this process. */
   async serve(place: Place, script: string): Promise<void> {
-    const { spawn } = await import('node:child_process');
-    const node = [process.execPath, '-e', script];
-    const child = spawn(
-      'setpriv',
-      ['--pdeathsig', 'KILL', 'nsenter', `--net=${this.netns(place)}`, '--', ...node],
-      { env: this.#env, stdio: ['ignore', 'pipe', 'ignore'] },
-    );
-    this.#daemons.push(() => void child.kill('SIGKILL'));
-    await new Promise<void>((resolve, reject) => {
-      const fail = () => reject(new CniError(ErrorCode.program, `the server on ${place} did not start`));
-      child.stdout.once('data', () => resolve());
-      child.once('error', fail);
-      child.once('exit', fail);
-    });
+    const { serve } = await import('./daemon.ts');
+    const command = this.#inside(place, [process.execPath, '-e', script]);
+    this.#daemons.push(await serve(command, this.environment(place)));
+  }
+
+  /**
+   * Starts a program in a namespace that writes to `log`, a file of the lab's folder, and waits until it holds `sign`. It ends with the
+   * lab, not with this process.
+   */
+  async daemon(
+    place: Place,
+    log: string,
+    sign: RegExp,
+    command: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<Daemon> {
+    const { startLogged } = await import('./daemon.ts');
+    const file = join(this.folder, log);
+    const all = { ...this.environment(place), ...env };
+    const daemon = await startLogged(this.#inside(place, command), all, file, sign);
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  /** PIDs of what was started and runs. */
+  get pids(): number[] {
+    return this.#daemons.map(({ pid }) => pid);
   }
 
   /** Takes everything away: processes, namespaces, the folder. Repeatable. Waits for programs that still run. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const stop of this.#daemons.splice(0)) stop();
+    await Promise.all(this.#daemons.splice(0).map((daemon) => daemon.stop()));
     await Promise.allSettled(this.#running);
-    for (const place of PLACES) await removeNamespace(this.netns(place));
+    for (const place of this.#options.places) await removeNamespace(this.netns(place));
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  async #build(): Promise<void> {
-    for (const folder of ['ns', 'net.d']) mkdirSync(join(this.folder, folder), { mode: 0o700 });
-    for (const place of PLACES) await createNamespace(this.netns(place));
-    await this.#batch(
-      'host',
-      'link set lo up',
-      `link add uplink type veth peer name uplink netns ${this.netns('outside')}`,
-      `address add ${UPLINK.host.v4}/24 dev uplink`,
-      `address add ${UPLINK.host.v6}/64 dev uplink nodad`,
-      'link set uplink up',
-    );
-    await this.#batch(
-      'outside',
-      'link set lo up',
-      `address add ${UPLINK.outside.v4}/24 dev uplink`,
-      `address add ${UPLINK.outside.v6}/64 dev uplink nodad`,
-      'link set uplink up',
-    );
-    await this.#batch(
-      'host',
-      `route add default via ${UPLINK.outside.v4}`,
-      `-6 route add default via ${UPLINK.outside.v6}`,
-    );
-    writeFileSync(join(this.folder, 'environment'), `${this.shellEnvironment.join('\n')}\n`);
+  #makeHost(host: Place): void {
+    const { conf } = this.folders(host);
+    mkdirSync(conf, { recursive: true, mode: 0o700 });
+    const names = Object.entries(this.environment(host)).filter(([name]) => name !== 'PATH');
+    const lines = names.map(([name, value]) => `export ${name}=${value}\n`);
+    writeFileSync(join(dirname(conf), 'environment'), lines.join(''));
   }
 
-  async #batch(place: Place, ...commands: string[]): Promise<void> {
-    for (const command of commands) await this.must(place, 'ip', ...command.split(' '));
+  #inside(place: Place, command: readonly string[]): string[] {
+    return ['nsenter', `--net=${this.netns(place)}`, '--', ...command];
   }
 }
 
-async function need(ambient: Ambient, program: string, debianPackage: string): Promise<void> {
+async function need(ambient: Ambient, program: Program): Promise<void> {
+  const [flag, debianPackage] = PROGRAMS[program];
   try {
-    await ambient.run(program, ['-V'], { timeout: PATIENCE });
+    await ambient.run(program, [flag], { timeout: PATIENCE });
   } catch (cause) {
     throw new CniError(
       ErrorCode.program,

@@ -39,7 +39,7 @@ export async function expectNothingLeft(
   const state = await natState(lab);
   const owned = state.filter((line) => addresses.some((address) => mentions(line, address)));
   tell(progress, 'no container in the NAT state', owned, 'the rules are constant');
-  tell(progress, 'no cached result', names(join(lab.folders.cache, 'results')));
+  tell(progress, 'no cached result', names(join(lab.folders('host').cache, 'results')));
 }
 
 /** The NAT state of the host as its programs print it: nftables, or iptables with its sets. */
@@ -66,8 +66,8 @@ function tell(progress: Progress, what: string, left: readonly string[], detail 
 
 /** host-local's files: one for each address. */
 function leases(lab: Lab): string[] {
-  return names(lab.folders.leases).flatMap((network) =>
-    names(join(lab.folders.leases, network)).filter(
+  return names(lab.folders('host').leases).flatMap((network) =>
+    names(join(lab.folders('host').leases, network)).filter(
       (name) => /^[0-9a-f.:_]+$/i.test(name) && /[.:_]/.test(name),
     ),
   );

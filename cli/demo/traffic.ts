@@ -1,6 +1,6 @@
 /** Whether packets arrive, and as whose. */
+import { UPLINK } from './bridge-lab.ts';
 import type { Lab, Place } from './lab.ts';
-import { UPLINK } from './lab.ts';
 import type { Progress } from './progress.ts';
 
 export type Family = 'v4' | 'v6';
