@@ -2,7 +2,7 @@
  * Keeps what a network between hosts needs in this host's kernel: tunnel device, routes, neighbours, FDB entries.
  *
  *   const reconciler = new NetworkReconciler({ door: openDoor(), network, self, hooks });
- *   await reconciler.update(state);   // at each change in the registry; resolves when the kernel has it, never rejects
+ *   const { mtu, problems } = await reconciler.update(state);   // at each change in the registry; never rejects
  *   await reconciler.look();          // compares with the kernel now; done by itself at intervals and at notifications
  *   await reconciler.close();         // stops, leaves everything as it is: packets go on while the agent restarts
  *   await reconciler.remove();        // stops, and takes away everything of this network
@@ -10,13 +10,32 @@
  * What the agent needs beside it: cluster/host/underlay.ts (underlayAddresses, overlaps), cluster/host/desired.ts (desiredState,
  * containerMtu), cluster/host/render.ts (render), plan/names.ts (tunnelMac).
  */
-import type { Door } from '../../netlink/door.ts';
+import type { Door, Namespace } from '../../netlink/door.ts';
+import type { Link } from '../../netlink/link.ts';
+import { type Monitor, monitor } from '../../netlink/monitor.ts';
+import { Budget } from '../../plan/budget.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Member, NetworkState } from '../registry.ts';
+import { type HostLook, lookAtHost } from './actual.ts';
+import { applyChanges, type LinkIndexes } from './apply.ts';
+import { correctionsIn, wordsOfChange } from './corrections.ts';
+import { containerMtu, desiredState } from './desired.ts';
+import { type Change, changed, difference } from './difference.ts';
+import { explainFailure } from './failure.ts';
+import { Watched } from './signals.ts';
+import type { HostState } from './state.ts';
+
+/** Milliseconds from a notification to the look at what it means: they come in crowds. */
+const SOON = 50;
+/** Between two looks that nothing gave rise to, while all is well and while something is missing. */
+const ROUTINE = 30_000;
+const RETRY = 5_000;
+/** How often the same thing is put back within a minute. */
+const MOST_PER_MINUTE = 6;
 
 export interface Correction {
   network: string;
-  /** `route to 10.244.3.0/24 via 10.244.3.0 dev weft0`, ...: what somebody else had removed or changed. */
+  /** `route to 10.244.3.0/24 via 10.244.3.0 dev weft0`, ...: what somebody else had removed or changed, and was put right. */
   what: readonly string[];
 }
 
@@ -34,6 +53,8 @@ export interface Applied {
   milliseconds: number;
   /** Bytes that fit between containers: what the membership file says. */
   mtu: number;
+  /** What is not as it must be now, one sentence each; empty when all is in order. */
+  problems: readonly string[];
 }
 
 export interface ReconcilerHooks {
@@ -41,6 +62,7 @@ export interface ReconcilerHooks {
   corrected(correction: Correction): void;
   /** Something is not as it must be, and stays so until something changes; everything else is done nevertheless. */
   failed(failure: Failure): void;
+  /** After each comparison, by update() and by itself. */
   applied?(report: Applied): void;
 }
 
@@ -53,24 +75,220 @@ export interface ReconcilerOptions {
   hooks: ReconcilerHooks;
 }
 
+/** What is in the kernel, as far as we know. */
+interface Known {
+  look: HostLook;
+  state: HostState;
+  links: LinkIndexes;
+}
+
 export class NetworkReconciler {
   readonly #options: ReconcilerOptions;
+  readonly #budget = new Budget(MOST_PER_MINUTE);
+  #host: Namespace | undefined;
+  #monitor: Monitor<true> | undefined;
+  #state: NetworkState | undefined;
+  #known: Known | undefined;
+  #watched: Watched | undefined;
+  #problems: readonly string[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting: { look: boolean; done: Promise<Applied> } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the timer ends, by performance.now(). */
+  #due = Number.POSITIVE_INFINITY;
+  #closed = false;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
   }
 
-  /** What lies between two calls may be left out: the last state counts. */
-  async update(_state: NetworkState): Promise<void> {
-    await this.look();
+  /** The device between the hosts, where the backend has one. */
+  get device(): string | undefined {
+    return this.#options.network.vxlan?.device;
   }
 
+  /**
+   * Resolves when the kernel has the state, or the hooks have heard why not. What lies between two calls may be left out: the last
+   * state counts. Costs what has changed since the last one: the kernel is not asked.
+   */
+  update(state: NetworkState): Promise<Applied> {
+    this.#state = state;
+    return this.#enqueue(false);
+  }
+
+  /** Compares with the kernel now, and puts right what is not as it was left. Nothing happens before the first update(). */
   async look(): Promise<void> {
-    void this.#options;
+    await this.#enqueue(true);
   }
 
   /** Resolves when what was begun is done. Idempotent. */
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#monitor?.close();
+    await this.#last;
+    this.#host?.close();
+    this.#host = undefined;
+  }
 
-  async remove(): Promise<void> {}
+  /** Throws NetlinkError, and what door.open() throws. */
+  async remove(): Promise<void> {
+    await this.close();
+    const { door, network } = this.#options;
+    const host = await door.open();
+    try {
+      const { state, links } = await lookAtHost(host, network, this.#self());
+      const changes = difference({ entries: [] }, state);
+      const { failed } = await applyChanges(host, changes, indexesOf(links));
+      const [first] = failed;
+      if (first !== undefined) throw first.error;
+    } finally {
+      host.close();
+    }
+  }
+
+  /** One at a time; whoever comes while another waits shares its turn. */
+  #enqueue(look: boolean): Promise<Applied> {
+    if (this.#waiting !== undefined) {
+      this.#waiting.look ||= look;
+      return this.#waiting.done;
+    }
+    const asked = { look };
+    const done = this.#last.then(() => this.#turn(asked));
+    this.#waiting = Object.assign(asked, { done });
+    this.#last = done;
+    return done;
+  }
+
+  async #turn(turn: { look: boolean }): Promise<Applied> {
+    this.#waiting = undefined;
+    const start = performance.now();
+    const { network, hooks } = this.#options;
+    let changes = 0;
+    let problems: readonly string[] = this.#problems;
+    try {
+      if (!this.#closed && this.#state !== undefined) {
+        ({ changes, problems } = await this.#reconcile(this.#state, turn.look));
+      }
+    } catch (error) {
+      // What came of it, the next look will tell.
+      this.#known = undefined;
+      problems = [error instanceof Error ? error.message : String(error)];
+    }
+    const told = this.#problems;
+    this.#problems = problems;
+    for (const reason of problems) {
+      if (!told.includes(reason)) hooks.failed({ network: network.name, reason });
+    }
+    if (this.#state !== undefined) this.#lookWithin(problems.length > 0 ? RETRY : ROUTINE);
+    const mtu = containerMtu(network, this.#self(), this.#known?.look.uplinks ?? []);
+    const milliseconds = performance.now() - start;
+    const report = { network: network.name, changes, milliseconds, mtu, problems };
+    hooks.applied?.(report);
+    return report;
+  }
+
+  async #reconcile(state: NetworkState, look: boolean): Promise<{ changes: number; problems: string[] }> {
+    const { network, hooks } = this.#options;
+    const self = this.#self();
+    const host = await this.#open();
+    const before = this.#known;
+    const known = before === undefined || look ? await this.#lookAt(host, self) : before;
+    this.#known = known;
+    const wanted = desiredState(network, self, state, known.look.uplinks);
+    if (known.look.conflict !== undefined) {
+      this.#know(known, known.state, true);
+      return { changes: 0, problems: [known.look.conflict] };
+    }
+    const all = difference(wanted, known.state);
+    const corrections = before === known ? [] : correctionsIn(all, wanted, before?.state);
+    const { changes, refused } = this.#afford(all, corrections);
+    const problems = [...wanted.problems, ...refused];
+    // What we do ourselves is known before the kernel tells of it.
+    this.#know(known, changed(known.state, changes), problems.length > 0);
+    const { requests, failed } = await applyChanges(host, changes, known.links);
+    for (const { change, error } of failed) problems.push(await explainFailure(host, change, error));
+    const done = changes.filter((change) => !failed.some((one) => one.change === change));
+    const put = corrections.filter((change) => done.includes(change)).map(wordsOfChange);
+    if (put.length > 0) hooks.corrected({ network: network.name, what: put });
+    const links = changes.some((change) => !('entry' in change));
+    // A new link has more to it than was asked for.
+    if (links || failed.length > 0) {
+      const after = await this.#lookAt(host, self);
+      this.#know(after, after.state, problems.length > 0);
+    }
+    return { changes: requests, problems };
+  }
+
+  async #lookAt(host: Namespace, self: Member): Promise<Known> {
+    const look = await lookAtHost(host, this.#options.network, self);
+    return { look, state: look.state, links: indexesOf(look.links) };
+  }
+
+  #know(known: Known, state: HostState, restless: boolean): void {
+    this.#known = { ...known, state };
+    const { vxlan } = this.#options.network;
+    const names = new Set([vxlan?.device, vxlan?.bridge, ...known.look.uplinks.map(({ dev }) => dev)]);
+    const links = [...known.look.links.values()].filter(({ name }) => names.has(name));
+    this.#watched = new Watched(state, links, restless);
+  }
+
+  /** Leaves out what was put back too often: whoever removes it again and again may mean it. */
+  #afford(all: readonly Change[], corrections: readonly Change[]): { changes: Change[]; refused: string[] } {
+    const now = performance.now();
+    this.#budget.sweep(now);
+    const resting = corrections.filter((change) => this.#budget.ask(wordsOfChange(change), now) !== 'go');
+    const devices = resting.flatMap((change) => (change.kind === 'make-device' ? [change.device.name] : []));
+    const changes = all.filter(
+      (change) =>
+        !resting.includes(change) && !('entry' in change && devices.includes(change.entry.dev ?? '')),
+    );
+    const times = `${MOST_PER_MINUTE} times within a minute`;
+    const refused = resting.map(
+      (change) => `${wordsOfChange(change)} was put right ${times}: somebody changes it again and again`,
+    );
+    return { changes, refused };
+  }
+
+  #self(): Member {
+    const { self } = this.#options;
+    return this.#state?.members.find(({ host }) => host === self.host) ?? self;
+  }
+
+  async #open(): Promise<Namespace> {
+    if (this.#host !== undefined) return this.#host;
+    const host = await this.#options.door.open();
+    try {
+      this.#monitor = await monitor<true>(
+        host,
+        ['link', 'address', 'route', 'neighbour'],
+        (family, message) => (this.#watched?.isAffected(family, message) ? true : undefined),
+      );
+    } catch (error) {
+      host.close();
+      throw error;
+    }
+    void this.#listen(this.#monitor);
+    this.#host = host;
+    return host;
+  }
+
+  async #listen(events: Monitor<true>): Promise<void> {
+    for await (const _ of events) this.#lookWithin(SOON);
+  }
+
+  #lookWithin(delay: number): void {
+    const due = performance.now() + delay;
+    if (this.#closed || due >= this.#due) return;
+    clearTimeout(this.#timer);
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      this.#due = Number.POSITIVE_INFINITY;
+      void this.#enqueue(true);
+    }, delay);
+  }
+}
+
+function indexesOf(links: ReadonlyMap<string, Link>): LinkIndexes {
+  return new Map([...links].map(([name, { index }]) => [name, index]));
 }
