@@ -1,11 +1,13 @@
 /** From what `--registry` says to the registry. Each kind loads its own code only. */
 import { isAbsolute } from 'node:path';
-import { StoredRegistry } from './registry/stored-registry.ts';
+import { type RegistrationHooks, StoredRegistry } from './registry/stored-registry.ts';
 import { type Registry, RegistryError } from './registry.ts';
 
 export interface RegistryOptions {
   /** Environment of the process: passwords, and where a Kubernetes pod finds its API. */
   env: Readonly<Record<string, string | undefined>>;
+  /** A registry that forgets hosts which give no sign of life (etcd) tells what becomes of this one. */
+  hooks?: Partial<RegistrationHooks>;
 }
 
 const KINDS =
@@ -15,15 +17,29 @@ const KINDS =
  * Opens a registry; nothing is asked yet, so that a registry which is away is no error here. Throws RegistryError(invalid) that names
  * what is wrong with the location.
  */
-export async function openRegistry(location: string, _options: RegistryOptions): Promise<Registry> {
+export async function openRegistry(location: string, options: RegistryOptions): Promise<Registry> {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase();
-  if (scheme === undefined || scheme === 'file') {
-    const path = scheme === undefined ? location : location.slice('file://'.length);
-    if (!isAbsolute(path)) throw invalid(location);
-    const { FileStore } = await import('./file/file-store.ts');
-    return new StoredRegistry(new FileStore(path));
+  const ignore = () => {};
+  const hooks: RegistrationHooks = { renewed: ignore, restored: ignore, gone: ignore, ...options.hooks };
+  switch (scheme) {
+    case undefined:
+    case 'file':
+      return openFile(scheme === undefined ? location : location.slice('file://'.length), location, hooks);
+    case 'etcd':
+    case 'etcd+tls': {
+      const { openEtcd } = await import('./etcd/open.ts');
+      const { renewed } = hooks;
+      return new StoredRegistry((expired) => openEtcd(location, options.env, { renewed, expired }), hooks);
+    }
+    default:
+      throw invalid(location);
   }
-  throw invalid(location);
+}
+
+async function openFile(path: string, location: string, hooks: RegistrationHooks): Promise<Registry> {
+  if (!isAbsolute(path)) throw invalid(location);
+  const { FileStore } = await import('./file/file-store.ts');
+  return new StoredRegistry(() => new FileStore(path), hooks);
 }
 
 function invalid(location: string): RegistryError {

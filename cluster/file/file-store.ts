@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { makeFolder } from '../../cni/folder.ts';
 import { lock } from '../../netlink/lock.ts';
-import { heldByOthers } from '../registry/allocate.ts';
+import { subnetsOfOthers } from '../registry/allocate.ts';
 import { overlapsAny } from '../registry/blocks.ts';
 import type { Change, Look, Store } from '../registry/store.ts';
 import { RegistryError, type Watch, type WatchHooks } from '../registry.ts';
@@ -108,7 +108,7 @@ function clashes(document: RegistryDocument, network: string, { host, member }: 
   if (!member) return false;
   const state = document.state(network);
   const before = state.members.find((one) => one.host === host)?.subnets ?? [];
-  const others = heldByOthers(state, host);
+  const others = subnetsOfOthers(state, host);
   return member.subnets.some((subnet) => !before.includes(subnet) && overlapsAny(subnet, others));
 }
 

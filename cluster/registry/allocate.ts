@@ -18,10 +18,12 @@ export function joined(state: NetworkState, request: JoinRequest): Member {
   const own = memberOf(state, request.host);
   if (own !== undefined) refuseStranger(own, request);
   const others = heldByOthers(state, request.host);
-  const subnets = [...kept(own, request, others)];
+  const subnets = kept(own, request, subnetsOfOthers(state, request.host));
   for (const pool of request.pools) {
     if (subnets.some((subnet) => inPool(pool, subnet))) continue;
-    const block = freeBlock(pool, [...others, ...subnets, ...request.avoid], seedOf(request));
+    // Not where this host itself gives up something larger either: that goes in the same transaction.
+    const taken = [...others, ...(own?.subnets ?? []), ...subnets, ...request.avoid];
+    const block = freeBlock(pool, taken, seedOf(request));
     if (block === undefined) throw exhausted(state, request.host, pool, request.avoid);
     subnets.push(block);
   }
@@ -67,6 +69,21 @@ function kept(own: Member | undefined, request: JoinRequest, others: readonly st
 function sortedByPool(subnets: readonly string[], pools: readonly Pool[]): string[] {
   const position = (subnet: string) => pools.findIndex((pool) => inPool(pool, subnet));
   return [...subnets].sort((a, b) => position(a) - position(b));
+}
+
+/** Why a host cannot have again exactly what it held; undefined when it can. */
+export function obstacle(state: NetworkState, held: Member): string | undefined {
+  const own = memberOf(state, held.host);
+  if (own !== undefined && !own.addresses.some((address) => held.addresses.includes(address))) {
+    return `another machine is registered as ${held.host} now (${own.addresses.join(', ')})`;
+  }
+  for (const member of state.members.filter(({ host }) => host !== held.host)) {
+    const subnet = held.subnets.find((one) => overlapsAny(one, member.subnets));
+    if (subnet !== undefined) return `host ${member.host} holds ${subnet} now`;
+    const address = held.borrowed?.find((one) => member.borrowed?.includes(one));
+    if (address !== undefined) return `host ${member.host} holds ${address} now`;
+  }
+  return undefined;
 }
 
 /** The record with one more block of the pool; with up to `count` addresses of others' blocks when no block is left. */
@@ -141,8 +158,13 @@ function ownRecord(state: NetworkState, host: string): Member {
   throw new RegistryError('invalid', `host ${host} is not registered on this network: it must join first`);
 }
 
+/** What of others a host must keep off that has or had its subnets: who borrowed addresses of them goes on. */
+export function subnetsOfOthers(state: NetworkState, host: string): string[] {
+  return state.members.flatMap((member) => (member.host === host ? [] : member.subnets));
+}
+
 /** Subnets and borrowed addresses. */
-export function heldByOthers(state: NetworkState, host: string): string[] {
+function heldByOthers(state: NetworkState, host: string): string[] {
   return state.members.flatMap((member) =>
     member.host === host ? [] : [...member.subnets, ...(member.borrowed ?? [])],
   );

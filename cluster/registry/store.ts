@@ -14,6 +14,8 @@ export interface Change {
 
 export interface Look {
   readonly state: NetworkState;
+  /** Holders without a readable record: nobody is told of them, but what they hold is not free. */
+  readonly orphans?: readonly Member[];
   /**
    * True: done. False: something that the change depends on is not as it was seen, and nothing was changed: the host's record, the
    * endpoints concerned, or somebody holds what overlaps a subnet (or is a borrowed address) that is new in the record.

@@ -10,7 +10,7 @@ import {
   type Watch,
   type WatchHooks,
 } from '../registry.ts';
-import { extended, joined, memberOf, publication, reduced } from './allocate.ts';
+import { extended, joined, memberOf, obstacle, publication, reduced } from './allocate.ts';
 import { checkJoin, checkName } from './names.ts';
 import { type Change, MOST_ENDPOINTS, type Store } from './store.ts';
 
@@ -18,15 +18,43 @@ import { type Change, MOST_ENDPOINTS, type Store } from './store.ts';
 const ATTEMPTS = 100;
 /** Milliseconds. */
 const LONGEST_PAUSE = 200;
+const LONGEST_RETRY = 5000;
+
+/** What is to change next, if anything, and whether that is all. */
+interface Decision<T> {
+  change?: Change;
+  done: boolean;
+  result: T;
+}
+
+/** What happens to this host's registration without anybody asking. */
+export interface RegistrationHooks {
+  /** The registry vouches for what the host holds until then (milliseconds since the epoch), without another sign of life. */
+  renewed(host: string, validUntil: number): void;
+  /** The registration had run out while the registry could not be reached; the same is registered again. */
+  restored(network: string, member: Member): void;
+  /** It had run out, and somebody else has what the host held (`taken`): it must join anew, and its containers cannot keep their addresses. */
+  gone(network: string, error: RegistryError): void;
+}
 
 export class StoredRegistry implements Registry {
   readonly #store: Store;
+  readonly #hooks: RegistrationHooks;
   readonly #random: () => number;
+  /** What this host holds, by network and host, so that it can be taken again. */
+  readonly #held = new Map<string, { network: string; member: Member; endpoints: readonly Endpoint[] }>();
+  #closed = false;
   /** What was published last, by network and host: an address that was lost to another host since is not fought for. */
   readonly #published = new Map<string, ReadonlySet<string>>();
 
-  constructor(store: Store, random: () => number = Math.random) {
-    this.#store = store;
+  /** `open` is given what it calls when all that a host holds has run out. */
+  constructor(
+    open: (expired: (host: string) => void) => Store,
+    hooks: RegistrationHooks,
+    random: () => number = Math.random,
+  ) {
+    this.#store = open((host) => void this.#restore(host));
+    this.#hooks = hooks;
     this.#random = random;
   }
 
@@ -43,12 +71,14 @@ export class StoredRegistry implements Registry {
     checkName('network', network);
     checkName('host', host);
     this.#published.delete(`${network}/${host}`);
+    this.#held.delete(`${network}/${host}`);
     await this.#change(network, true, (state) => {
       const all = state.endpoints.filter((endpoint) => endpoint.host === host);
       const remove = all.slice(0, MOST_ENDPOINTS).map(({ address }) => address);
       const last = all.length <= MOST_ENDPOINTS;
-      if (remove.length === 0 && memberOf(state, host) === undefined) return { done: true };
-      return { change: { host, remove, ...(last ? { member: null } : {}) }, done: last };
+      if (remove.length === 0 && memberOf(state, host) === undefined)
+        return { done: true, result: undefined };
+      return { change: { host, remove, ...(last ? { member: null } : {}) }, done: last, result: undefined };
     });
   }
 
@@ -68,15 +98,21 @@ export class StoredRegistry implements Registry {
       const ours = new Set(state.endpoints.filter((one) => one.host === host).map(({ address }) => address));
       const lost = new Set([...before].filter((address) => !ours.has(address)));
       const { put, remove } = publication(state, host, endpoints, lost);
-      if (put.length + remove.length === 0) return { done: true };
+      if (put.length + remove.length === 0) return { done: true, result: undefined };
       const now = {
         remove: remove.slice(0, MOST_ENDPOINTS),
         put: put.slice(0, MOST_ENDPOINTS - remove.length),
       };
       if (remove.length >= MOST_ENDPOINTS) now.put = [];
-      return { change: { host, ...now }, done: put.length + remove.length <= MOST_ENDPOINTS };
+      return {
+        change: { host, ...now },
+        done: put.length + remove.length <= MOST_ENDPOINTS,
+        result: undefined,
+      };
     });
     this.#published.set(`${network}/${host}`, new Set(endpoints.map(({ address }) => address)));
+    const held = this.#held.get(`${network}/${host}`);
+    if (held !== undefined) held.endpoints = endpoints;
   }
 
   async read(network: string): Promise<NetworkState> {
@@ -90,35 +126,75 @@ export class StoredRegistry implements Registry {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return this.#store.close();
   }
 
   async #setMember(network: string, host: string, decide: (state: NetworkState) => Member): Promise<Member> {
-    let member: Member | undefined;
-    await this.#change(network, true, (state) => {
-      member = decide(state);
-      return { change: { host, member }, done: true };
+    const member = await this.#change(network, true, (state) => {
+      const next = decide(state);
+      return { change: { host, member: next }, done: true, result: next };
     });
-    return member as unknown as Member;
+    const key = `${network}/${host}`;
+    this.#held.set(key, { network, member, endpoints: this.#held.get(key)?.endpoints ?? [] });
+    return member;
   }
 
-  /** `decide` says what to change next, if anything, and whether that is all. */
-  async #change(
+  /** Takes what a host held on each network again, or nothing of it. Tried until the registry answers. */
+  async #restore(host: string): Promise<void> {
+    for (const { network } of [...this.#held.values()].filter(({ member }) => member.host === host)) {
+      for (let failures = 1; !this.#closed; failures += 1) {
+        const held = this.#held.get(`${network}/${host}`);
+        if (held === undefined) break;
+        try {
+          await this.#takeAgain(network, held.member);
+          await this.publish(network, host, held.endpoints);
+          this.#hooks.restored(network, held.member);
+          break;
+        } catch (error) {
+          if (error instanceof RegistryError && error.problem === 'taken') {
+            this.#held.delete(`${network}/${host}`);
+            this.#hooks.gone(network, error);
+            break;
+          }
+          await this.#pause(Math.min(LONGEST_RETRY, LONGEST_PAUSE * failures));
+        }
+      }
+    }
+  }
+
+  async #takeAgain(network: string, member: Member): Promise<void> {
+    await this.#change(network, true, (state) => {
+      const problem = obstacle(state, member);
+      if (problem !== undefined) {
+        throw new RegistryError(
+          'taken',
+          `network ${network}: the registration of host ${member.host} ran out while ${this.where} could not be reached, and ${problem}: ` +
+            'it gets another subnet when it joins again; containers here that have addresses of the old one must be made anew',
+        );
+      }
+      return { change: { host: member.host, member }, done: true, result: undefined };
+    });
+  }
+
+  /** Looks, decides and swaps until `decide` has nothing more to change. */
+  async #change<T>(
     network: string,
     fresh: boolean,
-    decide: (state: NetworkState) => { change?: Change; done: boolean },
-  ): Promise<void> {
+    decide: (state: NetworkState) => Decision<T>,
+  ): Promise<T> {
     let collisions = 0;
     while (collisions < ATTEMPTS) {
       const look = await this.#store.look(network, fresh || collisions > 0);
-      const { change, done } = decide(look.state);
-      if (change === undefined) return;
+      const { members, endpoints } = look.state;
+      const { change, done, result } = decide({ members: [...members, ...(look.orphans ?? [])], endpoints });
+      if (change === undefined) return result;
       if (await look.swap(change)) {
-        if (done) return;
+        if (done) return result;
         continue;
       }
       collisions += 1;
-      await this.#pause(collisions);
+      await this.#pause(Math.min(LONGEST_PAUSE, 5 * 2 ** Math.min(collisions, 6)));
     }
     throw new RegistryError(
       'unreachable',
@@ -126,8 +202,8 @@ export class StoredRegistry implements Registry {
     );
   }
 
-  #pause(collisions: number): Promise<void> {
-    const most = Math.min(LONGEST_PAUSE, 5 * 2 ** Math.min(collisions, 6));
+  /** Up to so many milliseconds. */
+  #pause(most: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, this.#random() * most));
   }
 }

@@ -1,0 +1,119 @@
+/** A registry in etcd: transactions, a lease for each host, a watch for each network. */
+
+import type { Change, Look, Store } from '../registry/store.ts';
+import { RegistryError, type Watch, type WatchHooks } from '../registry.ts';
+import { type EtcdClient, EtcdError } from './client.ts';
+import { hostKey, orphansOf, stateOf } from './keys.ts';
+import { Lease } from './lease.ts';
+import { transaction } from './transaction.ts';
+import { type Listing, list, NetworkWatch } from './watch.ts';
+
+export interface EtcdStoreOptions {
+  client: EtcdClient;
+  /** Begins with `/`, ends without. */
+  prefix: string;
+  /** Seconds. */
+  ttl: number;
+  /** Milliseconds since the epoch until which a host's registration lasts without another sign of life. */
+  renewed(host: string, validUntil: number): void;
+  /** A host's lease ran out: nothing of it is registered any more, on any network. */
+  expired(host: string): void;
+}
+
+export class EtcdStore implements Store {
+  readonly where: string;
+  readonly #options: EtcdStoreOptions;
+  readonly #leases = new Map<string, Lease>();
+  readonly #watches = new Map<string, Set<NetworkWatch>>();
+
+  constructor(options: EtcdStoreOptions) {
+    this.#options = options;
+    this.where = options.client.where;
+  }
+
+  async look(network: string, fresh: boolean): Promise<Look> {
+    const known = fresh
+      ? undefined
+      : [...(this.#watches.get(network) ?? [])].find((watch) => watch.known)?.known;
+    const listing = known ?? (await this.#asRegistry(() => list(this.#options.client, this.#base(network))));
+    const state = stateOf(listing.kvs);
+    return {
+      state,
+      orphans: orphansOf(listing.kvs, state),
+      swap: (change) => this.#asRegistry(() => this.#swap(network, listing, change)),
+    };
+  }
+
+  async #swap(network: string, { kvs, revision }: Listing, change: Change): Promise<boolean> {
+    const found = kvs.get(hostKey(change.host))?.lease;
+    const writes = change.member != null || (change.put?.length ?? 0) > 0;
+    const lease = writes ? await this.#lease(change.host).ensure(found) : '0';
+    const body = transaction(this.#base(network), kvs, revision, change, lease);
+    try {
+      return (
+        (await this.#options.client.call<{ succeeded?: boolean }>('/v3/kv/txn', body)).succeeded === true
+      );
+    } catch (error) {
+      // The lease ran out a moment ago: the next attempt has another.
+      if (error instanceof EtcdError && /lease not found/.test(error.message)) {
+        this.#forgetLease(change.host);
+        this.#options.expired(change.host);
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  watch(network: string, hooks: WatchHooks): Watch {
+    const watch = new NetworkWatch(this.#options.client, this.#base(network), hooks);
+    const all = this.#watches.get(network) ?? new Set();
+    this.#watches.set(network, all.add(watch));
+    watch.start();
+    return {
+      close: () => {
+        all.delete(watch);
+        watch.close();
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const watch of [...this.#watches.values()].flatMap((all) => [...all])) watch.close();
+    for (const lease of this.#leases.values()) lease.close();
+    this.#options.client.close();
+  }
+
+  #base(network: string): string {
+    return `${this.#options.prefix}/${network}/`;
+  }
+
+  #lease(host: string): Lease {
+    const found = this.#leases.get(host);
+    if (found !== undefined) return found;
+    const { client, ttl, renewed, expired } = this.#options;
+    const lease = new Lease(client, ttl, {
+      renewed: (validUntil) => renewed(host, validUntil),
+      expired: () => {
+        if (this.#leases.get(host) === lease) this.#forgetLease(host);
+        expired(host);
+      },
+    });
+    this.#leases.set(host, lease);
+    return lease;
+  }
+
+  #forgetLease(host: string): void {
+    this.#leases.get(host)?.close();
+    this.#leases.delete(host);
+  }
+
+  /** What etcd itself refuses is wrong configuration: an alarm, a quota, a limit. */
+  async #asRegistry<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof EtcdError)) throw error;
+      throw new RegistryError('invalid', `${this.where}: ${error.message}`, { cause: error });
+    }
+  }
+}

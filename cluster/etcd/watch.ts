@@ -1,0 +1,207 @@
+/** One network as etcd has it, followed: a full list, then what changes from its revision on; the list again when etcd has forgotten that far back. */
+import type { NetworkState, Watch, WatchHooks } from '../registry.ts';
+import { decode, type EtcdClient, encode, type Json } from './client.ts';
+import { type Kvs, stateOf } from './keys.ts';
+
+/** Milliseconds between questions whether a silent stream lives, and between attempts when etcd is away. */
+const PING = 5000;
+const RETRY = { first: 100, longest: 5000 };
+
+interface KeyValue {
+  key: string;
+  value?: string;
+  mod_revision?: string;
+  lease?: string;
+}
+
+interface WatchResult {
+  header?: { revision?: string };
+  created?: boolean;
+  canceled?: boolean;
+  cancel_reason?: string;
+  compact_revision?: string;
+  events?: { type?: string; kv: KeyValue }[];
+}
+
+export interface Listing {
+  kvs: Kvs;
+  revision: string;
+}
+
+/** Everything below `base`, which ends with `/`, at one revision. */
+export async function list(client: EtcdClient, base: string): Promise<Listing> {
+  const answer = await client.call<{ header?: { revision?: string }; kvs?: KeyValue[] }>(
+    '/v3/kv/range',
+    range(base),
+  );
+  const kvs: Kvs = new Map();
+  for (const kv of answer.kvs ?? []) put(kvs, base, kv);
+  return { kvs, revision: answer.header?.revision ?? '0' };
+}
+
+/** All keys that begin with `base`: `0` follows `/`. */
+function range(base: string): Json {
+  return { key: encode(base), range_end: encode(`${base.slice(0, -1)}0`) };
+}
+
+function put(kvs: Kvs, base: string, { key, value, mod_revision, lease }: KeyValue): void {
+  const stored = { value: decode(value), revision: mod_revision ?? '0', lease: lease ?? '0' };
+  kvs.set(decode(key).slice(base.length), stored);
+}
+
+export class NetworkWatch implements Watch {
+  readonly #client: EtcdClient;
+  readonly #base: string;
+  readonly #hooks: WatchHooks;
+  readonly #ended = new AbortController();
+  #kvs: Kvs | undefined;
+  #revision = 0n;
+  #told: string | undefined;
+  #isLost = false;
+  #failures = 0;
+  /** The stream was open: that it ends now is no outage yet. */
+  #wasOpen = false;
+
+  constructor(client: EtcdClient, base: string, hooks: WatchHooks) {
+    this.#client = client;
+    this.#base = base;
+    this.#hooks = hooks;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  close(): void {
+    this.#ended.abort();
+  }
+
+  /** What is known, unless etcd is away or has not been asked. */
+  get known(): Listing | undefined {
+    return this.#kvs === undefined || this.#isLost
+      ? undefined
+      : { kvs: new Map(this.#kvs), revision: String(this.#revision) };
+  }
+
+  get #closed(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      const { endpoint } = this.#client;
+      try {
+        if (this.#kvs === undefined) await this.#list();
+        await this.#follow(endpoint);
+      } catch (error) {
+        if (this.#closed) return;
+        this.#client.rotate(endpoint);
+        this.#lose(error);
+        await this.#pause();
+      }
+    }
+  }
+
+  async #list(): Promise<void> {
+    const { kvs, revision } = await list(this.#client, this.#base);
+    if (this.#closed) return;
+    this.#kvs = kvs;
+    this.#revision = BigInt(revision);
+    this.#find();
+    this.#tell();
+  }
+
+  /** Resolves when etcd ended the stream in good order: a new one is opened at once. */
+  async #follow(endpoint: string): Promise<void> {
+    const stream = new AbortController();
+    const stop = () => stream.abort();
+    this.#ended.signal.addEventListener('abort', stop);
+    let dead: unknown;
+    const ping = setInterval(() => {
+      this.#client
+        .callAt(endpoint, '/v3/kv/range', { ...range(this.#base), count_only: true })
+        .catch((error: unknown) => {
+          dead ??= error;
+          stop();
+        });
+    }, PING);
+    const create_request = { ...range(this.#base), start_revision: String(this.#revision + 1n) };
+    try {
+      await this.#client.follow(endpoint, '/v3/watch', { create_request }, stream.signal, (result) => {
+        if (!stream.signal.aborted) this.#take(result as WatchResult);
+      });
+      if (!this.#closed) throw new Error('the watch was ended by etcd');
+    } catch (error) {
+      throw dead ?? error;
+    } finally {
+      clearInterval(ping);
+      this.#ended.signal.removeEventListener('abort', stop);
+    }
+  }
+
+  #take(result: WatchResult): void {
+    const revision = BigInt(result.header?.revision ?? '0');
+    this.#wasOpen = true;
+    if (result.canceled) {
+      // Compacted: what changed in between cannot be told any more.
+      this.#kvs = undefined;
+      throw new Error(
+        result.cancel_reason || `what changed before revision ${result.compact_revision} is forgotten`,
+      );
+    }
+    if (result.created) {
+      if (revision < this.#revision) {
+        this.#kvs = undefined;
+        throw new Error('etcd has an older state than before: it was restored from a backup, or made anew');
+      }
+      this.#find();
+      return;
+    }
+    const kvs = this.#kvs;
+    if (kvs === undefined) return;
+    for (const { type, kv } of result.events ?? []) {
+      if (type === 'DELETE') kvs.delete(decode(kv.key).slice(this.#base.length));
+      else put(kvs, this.#base, kv);
+    }
+    if (revision > this.#revision) this.#revision = revision;
+    if (result.events !== undefined) this.#tell();
+  }
+
+  #tell(): void {
+    const state: NetworkState = stateOf(this.#kvs ?? new Map());
+    const text = JSON.stringify(state);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#hooks.changed(state);
+  }
+
+  #find(): void {
+    this.#failures = 0;
+    if (!this.#isLost) return;
+    this.#isLost = false;
+    this.#hooks.found();
+  }
+
+  /** An outage is what the next attempt cannot mend: servers restart, and history is forgotten. */
+  #lose(error: unknown): void {
+    const wasOpen = this.#wasOpen;
+    this.#wasOpen = false;
+    if (this.#isLost || wasOpen) return;
+    this.#isLost = true;
+    this.#hooks.lost(this.#client.unreachable(error));
+  }
+
+  #pause(): Promise<void> {
+    const most = Math.min(RETRY.longest, RETRY.first * 2 ** Math.min(this.#failures, 8));
+    this.#failures += 1;
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#ended.signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, most * (0.5 + Math.random() / 2));
+      this.#ended.signal.addEventListener('abort', done);
+    });
+  }
+}
