@@ -90,6 +90,8 @@ export class NetworkReconciler {
   #state: NetworkState | undefined;
   #known: Known | undefined;
   #watched: Watched | undefined;
+  /** This host as it was at the last look. */
+  #own = '';
   #problems: readonly string[] = [];
   #last: Promise<unknown> = Promise.resolve();
   #waiting: { look: boolean; done: Promise<Applied> } | undefined;
@@ -193,7 +195,10 @@ export class NetworkReconciler {
     const self = this.#self();
     const host = await this.#open();
     const before = this.#known;
-    const known = before === undefined || look ? await this.#lookAt(host, self) : before;
+    // Where its own addresses and subnets are, only the kernel can tell.
+    const moved = JSON.stringify(self) !== this.#own;
+    this.#own = JSON.stringify(self);
+    const known = before === undefined || look || moved ? await this.#lookAt(host, self) : before;
     this.#known = known;
     const wanted = desiredState(network, self, state, known.look.uplinks);
     if (known.look.conflict !== undefined) {

@@ -11,6 +11,7 @@ import type { Member, NetworkState } from '../../cluster/registry.ts';
 import type { Door } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { exec, execIn, type Teardown } from '../support/host.ts';
+import { until } from '../support/until.ts';
 
 /** A host on the wire. */
 export interface WiredHost {
@@ -175,4 +176,15 @@ export function vxlanNetwork(
     vxlan: { vni: 42, port: 4789, device: 'weft42', directRoutes: false, checksumOffload: true, ...settings },
     ...changes,
   };
+}
+
+/** Some bytes by TCP, checksums and large segments included. Throws when they do not arrive. */
+export async function tcp(from: string, to: string, address: string): Promise<void> {
+  const server = execIn(to, 'iperf3', ['-s', '-1']);
+  await until('the server listens', async () => {
+    const { stdout } = await execIn(to, 'ss', ['-Hltn', 'sport = :5201']);
+    return stdout !== '';
+  });
+  await execIn(from, 'iperf3', ['-c', address, '-n', '500K', '--connect-timeout', '5000']);
+  await server;
 }
