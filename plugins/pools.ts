@@ -108,7 +108,7 @@ function hostLength(
   if (bits > most)
     throw refuse(`${field}: ${prefix} is too small: wanted a prefix length of ${most} at most`);
   throw refuse(
-    `${asked?.field ?? 'pools'}: ${prefix} has no room for the usual /${value} of each host: ` +
+    `${asked?.field ?? field}: ${prefix} has no room for the usual /${value} of each host: ` +
       `set pools[].hostLength, from ${bits} to ${most}`,
   );
 }

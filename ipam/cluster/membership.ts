@@ -46,10 +46,15 @@ export function readMembership(cacheDir: string, network: string): Membership | 
   }
   try {
     const value = JSON.parse(text) as Partial<Membership> | null;
-    return value?.format === FORMAT ? (value as Membership) : undefined;
+    return isMembership(value) ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isMembership(value: Partial<Membership> | null): value is Membership {
+  const lists = [value?.subnets, value?.borrowed, value?.pools, value?.away ?? []];
+  return value?.format === FORMAT && typeof value.mtu === 'number' && lists.every(Array.isArray);
 }
 
 /** Atomic: a reader finds the old or the new. */

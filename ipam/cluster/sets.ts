@@ -19,16 +19,19 @@ import type { Membership } from './membership.ts';
 export type Holding = Pick<Membership, 'network' | 'subnets' | 'borrowed' | 'pools' | 'away'>;
 
 /**
- * Where a container's addresses may come from. On a stretched subnet an address of another host's block can be asked for: a container that
- * moves here brings it along. Throws CniError(tryAgain) when the host holds nothing of a pool yet, (io) when the membership is damaged.
+ * Where a container's addresses may come from. On a stretched subnet an address of another host's block can be asked for, and one that went
+ * away: a container that moves here, or comes back, brings it along. Throws CniError(tryAgain) when the host holds nothing of a pool yet, (io) when the membership is damaged.
  */
 export function setsOf(membership: Holding, layout: Layout, asked: readonly Asked[] = []): RangeSet[] {
   const blocks = membership.subnets.map((text) => read(text, parsePrefix, membership));
+  const brought = layout === 'stretched' ? asked : [];
   const singles = [
     ...membership.borrowed.map((text) => read(text, parseAddress, membership)),
-    ...(layout === 'stretched' ? asked.map(({ address }) => address) : []),
+    ...brought.map(({ address }) => address),
   ];
-  const away = (membership.away ?? []).map((text) => read(text, parseAddress, membership));
+  const away = (membership.away ?? [])
+    .filter((text) => !brought.some((one) => one.text === text))
+    .map((text) => read(text, parseAddress, membership));
   return membership.pools.map((text) => {
     const pool = read(text, parsePrefix, membership);
     const ranges = blocks
