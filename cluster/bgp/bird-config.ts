@@ -35,8 +35,7 @@ export function birdConfig(speaker: Speaker, { log }: BirdFiles): string {
     `# Written by weft for ${speaker.networks.join(', ')}: changes are lost.`,
     [
       `log "${log}" ${LOG_SIZE} "${log}.1" { info, warning, error, fatal, bug };`,
-      // Seconds since the epoch: to be read by a program.
-      'timeformat protocol "%s";',
+      'timeformat protocol iso long;',
       `router id ${speaker.routerId};`,
       // How long routes of before a restart stay while peers are awaited that may never come.
       'graceful restart wait 10;',
@@ -70,7 +69,7 @@ function pools(speaker: Speaker, family: Family): string {
   ].join('\n');
 }
 
-/** An address of ours that no container has is unreachable here: its packets must not go out by the default route, and come back. */
+/** What is announced. It stays out of the kernel, where this host's containers and the guard of cluster/host are. */
 function own(speaker: Speaker, family: Family): string {
   const subnets = speaker.own.filter((subnet) => familyOf(subnet) === family);
   const routes = subnets.map((subnet) => `  route ${subnet} unreachable;\n`).join('');
@@ -86,7 +85,7 @@ function kernel(family: Family): string {
   learn;
   ipv${family} {
     import where !(net ~ weft_pools${family});
-    export where (source = RTS_BGP || source = RTS_STATIC) && net ~ weft_pools${family};
+    export where source = RTS_BGP && net ~ weft_pools${family};
   };
 }`;
 }

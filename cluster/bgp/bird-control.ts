@@ -117,17 +117,20 @@ export interface BirdProtocol {
   exported: number;
 }
 
-/** `1002-NAME BGP --- up 1795220776 Established`, and 1006 lines of details (`show protocols all`). */
+/**
+ * `1002-NAME BGP --- up 2026-11-21 00:26:16 Established` and 1006 lines of details (`show protocols all`), with times as
+ * `timeformat protocol iso long` writes them: of this machine's time zone.
+ */
 export function parseProtocols(lines: readonly ReplyLine[]): BirdProtocol[] {
   const found: BirdProtocol[] = [];
   for (const { code, text } of lines) {
     if (code === 1002) {
-      const [, name, kind, state, since, info = ''] =
-        /^(\S+)\s+(\S+)\s+\S+\s+(\S+)\s+(\S+)\s*(.*)$/.exec(text) ?? [];
+      const [, name, kind, state, day, time, info = ''] =
+        /^(\S+)\s+(\S+)\s+\S+\s+(\S+)\s+(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\S*\s*(.*)$/.exec(text) ?? [];
       if (name === undefined || kind === undefined || state === undefined) continue;
       const [word = '', ...words] = info.trim().split(/\s{2,}/);
       found.push({
-        ...{ name, kind, state, since: Number(since) * 1000 || 0, info: word },
+        ...{ name, kind, state, since: Date.parse(`${day}T${time}`), info: word },
         ...{ error: words.join(' ') || undefined, imported: 0, exported: 0 },
       });
     } else if (code === 1006) {

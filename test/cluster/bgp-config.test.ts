@@ -122,13 +122,13 @@ t.test('what is accepted and announced is a subnet of a pool', async (t) => {
 t.test('answers of BIRD', async (t) => {
   const lines = [
     { code: 2002, text: 'Name       Proto      Table      State  Since         Info' },
-    { code: 1002, text: 'host-2:4   BGP        ---        up     1795220776    Established   ' },
+    { code: 1002, text: 'host-2:4   BGP        ---        up     2026-11-21 00:26:16.764  Established   ' },
     { code: 1006, text: '  BGP state:          Established' },
     { code: 1006, text: '    Routes:         3 imported, 1 filtered, 2 exported, 3 preferred' },
     { code: 1006, text: '    Routes:         1 imported, 1 exported, 1 preferred' },
     {
       code: 1002,
-      text: 'host-3:4   BGP        ---        start  1795220777    Active        Socket: Connection refused',
+      text: 'host-3:4   BGP        ---        start  2026-11-21 00:26:17  Active        Socket: Connection refused',
     },
     { code: 0, text: '' },
   ];
@@ -137,7 +137,7 @@ t.test('answers of BIRD', async (t) => {
       name: 'host-2:4',
       kind: 'BGP',
       state: 'up',
-      since: 1795220776000,
+      since: Date.parse('2026-11-21T00:26:16'),
       info: 'Established',
       error: undefined,
       imported: 4,
@@ -147,7 +147,7 @@ t.test('answers of BIRD', async (t) => {
       name: 'host-3:4',
       kind: 'BGP',
       state: 'start',
-      since: 1795220777000,
+      since: Date.parse('2026-11-21T00:26:17'),
       info: 'Active',
       error: 'Socket: Connection refused',
       imported: 0,
