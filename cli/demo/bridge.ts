@@ -12,6 +12,7 @@ import { describeResult } from '../net/result.ts';
 import { describePlan } from '../plan/command.ts';
 import { dryRun } from '../plan/dry-run.ts';
 import { openBridgeLab, UPLINK } from './bridge-lab.ts';
+import { interrupted } from './interruption.ts';
 import type { Lab } from './lab.ts';
 import { expectNothingLeft, linksOf, natState } from './leftovers.ts';
 import { Progress } from './progress.ts';
@@ -49,7 +50,7 @@ export async function demoBridge(
   const list = await demoNetwork(this.home, file, flags.backend);
   const progress = new Progress(this.terminal);
   // From before the first namespace: an interruption meanwhile is seen when the lab stands.
-  const interruption = interrupted(this);
+  const interruption = interrupted(this.terminal);
   const lab = await openBridgeLab(this.ambient, this.home).catch((error) => {
     interruption.forget();
     throw error;
@@ -223,16 +224,4 @@ function tellHowToEnter({ lab, progress, weft }: Demo): void {
     `nsenter --net=${lab.netns('red')} bash        # a container`,
     `umount ${lab.folder}/ns/* && rm -r ${lab.folder}       # take everything away`,
   ]);
-}
-
-/** A promise that fails when the person or the system wants the demonstration to end. */
-function interrupted({ terminal }: WeftContext): { promise: Promise<never>; forget(): void } {
-  let forget = (): void => {};
-  const promise = new Promise<never>((_, reject) => {
-    forget = terminal.onInterrupt((signal) => {
-      reject(new CniError(ErrorCode.program, `interrupted by ${signal}: the simulated hosts are taken away`));
-    });
-  });
-  promise.catch(() => {});
-  return { promise, forget };
 }

@@ -67,6 +67,8 @@ function stoppable(child: ReturnType<typeof spawn>, ended: Promise<void>): Daemo
     pid: child.pid ?? 0,
     async stop(signal = 'SIGKILL') {
       if (child.pid === undefined) return;
+      // What is waited for keeps this process.
+      child.ref();
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
       await ended;
     },

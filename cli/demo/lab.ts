@@ -2,7 +2,7 @@
  * Simulated hosts: network namespaces pinned below a temporary folder, and the folders that weft uses on a host.
  * The namespace this process runs in is never changed.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
@@ -170,6 +170,12 @@ export class Lab {
     const daemon = await startLogged(this.#inside(place, command), all, file, sign);
     this.#daemons.push(daemon);
     return daemon;
+  }
+
+  /** Ends what wrote its PID to a file; nothing happens where there is none. */
+  async endPid(file: string): Promise<void> {
+    const pid = Number(existsSync(file) ? readFileSync(file, 'utf8') : 0);
+    if (pid > 1) await this.#ambient.run('kill', ['-KILL', `${pid}`], { timeout: PATIENCE });
   }
 
   /** PIDs of what was started and runs. */
