@@ -44,7 +44,8 @@ export interface WaitingCaller extends Caller {
 
 /** A path or configuration that means something else in the caller's working folder than here. */
 const RELATIVE_FOLDER = /"(?:dataDir|resolvConf)"\s*:\s*"[^/"]/i;
-const FOLDERS = ['WEFT_DATA_DIR', 'WEFT_RUN_DIR', 'WEFT_CACHE_DIR', 'WEFT_CONF_DIR', 'CNI_PATH', 'CNI_NETNS'];
+const OWN_FOLDERS = ['WEFT_DATA_DIR', 'WEFT_RUN_DIR', 'WEFT_CACHE_DIR', 'WEFT_CONF_DIR'];
+const FOLDERS = [...OWN_FOLDERS, 'CNI_PATH', 'CNI_NETNS'];
 
 const isRelative = (folders: string) =>
   folders.split(':').some((folder) => folder !== '' && !folder.startsWith('/'));
@@ -70,7 +71,9 @@ export class Agent {
   objection({ names, netns, env, input }: Request): string | undefined {
     if (!names.some(isPluginName)) return `no plugin is called ${names.join(' or ')}`;
     if (placeOf(env.CNI_NETNS) !== netns) return 'CNI_NETNS leads elsewhere from here';
-    const relative = FOLDERS.find((key) => isRelative(env[key] ?? ''));
+    // VERSION needs neither path nor namespace, and libcni says "dummy" for them: so do Podman and CRI-O, in nearly every command.
+    const folders = env.CNI_COMMAND === 'VERSION' ? OWN_FOLDERS : FOLDERS;
+    const relative = folders.find((key) => isRelative(env[key] ?? ''));
     if (relative !== undefined) return `${relative} is relative to a folder that is not the agent's`;
     if (RELATIVE_FOLDER.test(input))
       return "the configuration has a path relative to a folder that is not the agent's";

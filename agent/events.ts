@@ -20,7 +20,7 @@ export type AgentEvent =
   | { event: 'began' }
   | { event: 'served'; request: Served }
   | { event: 'refused'; why: Refusal }
-  /** Something that others had removed or changed was put right; `kind` is one word of a small set: rules, link, lease. */
+  /** Something that others had removed or changed was put right; `kind` is one word of a small set: rules, link, lease, network. */
   | { event: 'corrected'; kind: string; count: number };
 
 /** Hands events on, in order; those that come before anybody listens wait. */

@@ -7,6 +7,7 @@ import process from 'node:process';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Paths } from '../cni/ambient.ts';
 import type { Served } from './agent.ts';
+import type { NetworkSummary } from './cluster/summary.ts';
 import type { AgentEvent, AgentEvents } from './events.ts';
 import { fallbackCounts } from './fallbacks.ts';
 import { leaseUsage } from './lease-usage.ts';
@@ -27,6 +28,8 @@ export interface MetricsOptions {
   version: string;
   /** agent/identity.ts: ownIdentity(). */
   identity: string;
+  /** Networks between hosts. */
+  networks(): Promise<NetworkSummary[]>;
 }
 
 /** Counts what `events` tells from now on, and what it has kept. */
@@ -65,25 +68,41 @@ export class AgentMetrics {
   );
   readonly #used = this.#gauge('weft_leases_used', 'Addresses with a lease', ['network', 'family']);
   readonly #free = this.#gauge('weft_leases_free', 'Addresses that can be handed out', ['network', 'family']);
+  readonly #members = this.#gauge('weft_network_members', 'Hosts of a network between hosts', ['network']);
+  readonly #endpoints = this.#gauge(
+    'weft_network_endpoints',
+    'Containers of an L2 network between hosts, on all hosts',
+    ['network'],
+  );
+  readonly #registryUp = this.#gauge('weft_registry_up', 'Whether the registry of hosts answers', [
+    'network',
+  ]);
+  readonly #problems = this.#gauge(
+    'weft_network_problems',
+    'Reasons for which a network between hosts takes no new containers here',
+    ['network'],
+  );
   readonly #memory = this.#gauge('process_resident_memory_bytes', 'Memory that is resident');
   readonly #cpu = this.#counter('process_cpu_seconds_total', 'Processor time, user and system', []);
   readonly #started = this.#gauge('process_start_time_seconds', 'When the agent started');
   readonly #files = this.#gauge('process_open_fds', 'Open file descriptors');
   readonly #lag = this.#gauge('nodejs_eventloop_lag_seconds', 'How long the event loop took to come round');
   readonly #paths: Paths;
+  readonly #networks: () => Promise<NetworkSummary[]>;
   /** When the leases were listed last, by performance.now(). */
   #listed = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
-  constructor({ events, paths, version, identity }: MetricsOptions) {
+  constructor({ events, paths, version, identity, networks }: MetricsOptions) {
     this.#gauge('weft_agent_info', 'The agent: its version, and the build and place that it serves', [
       'version',
       'identity',
       'pid',
     ]).set({ version, identity, pid: String(process.pid) }, 1);
     this.#paths = paths;
+    this.#networks = networks;
     this.#started.set(Date.now() / 1000 - process.uptime());
-    for (const kind of ['rules', 'link', 'lease']) this.#corrections.inc({ kind }, 0);
+    for (const kind of ['rules', 'link', 'lease', 'network']) this.#corrections.inc({ kind }, 0);
     this.#underWay.set(0);
     events.listen((event) => this.#count(event));
   }
@@ -127,6 +146,7 @@ export class AgentMetrics {
     this.#fallbacks.reset();
     for (const [reason, count] of fallbackCounts(this.#paths.runDir)) this.#fallbacks.inc({ reason }, count);
     if (performance.now() - this.#listed > LISTING_LASTS) await this.#listLeases();
+    await this.#lookAtNetworks();
     // Not by a timer, which would wake an idle agent a hundred times a second.
     const asked = performance.now();
     await new Promise((resolve) => setImmediate(resolve));
@@ -142,6 +162,16 @@ export class AgentMetrics {
       if (free !== undefined) this.#free.set({ network, family }, free);
     }
     this.#listed = performance.now();
+  }
+
+  async #lookAtNetworks(): Promise<void> {
+    for (const gauge of [this.#members, this.#endpoints, this.#registryUp, this.#problems]) gauge.reset();
+    for (const { name: network, members, endpoints, registry, problems } of await this.#networks()) {
+      this.#members.set({ network }, members.length);
+      this.#endpoints.set({ network }, endpoints);
+      this.#registryUp.set({ network }, registry.reachable ? 1 : 0);
+      this.#problems.set({ network }, problems.length);
+    }
   }
 
   #counter(name: string, help: string, labelNames: string[]): Counter {

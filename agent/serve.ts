@@ -1,9 +1,12 @@
 /** `weft agent`: an agent in the foreground, from its start to its end. Loaded as a bundle of its own (scripts/build.ts). */
 import { pino } from 'pino';
+import { openRegistry } from '../cluster/open-registry.ts';
+import { RegistryError } from '../cluster/registry.ts';
 import type { Paths } from '../cni/ambient.ts';
 import { openDoor } from '../netlink/namespace.ts';
 import { sendDatagram } from '../netlink/unix.ts';
 import { Agent } from './agent.ts';
+import { type Cluster, type ClusterOptions, startCluster } from './cluster/start.ts';
 import { AgentEvents } from './events.ts';
 import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
@@ -21,6 +24,8 @@ export interface ServeOptions {
   bundle: string;
   version: string;
   caretaker: CaretakerOptions;
+  /** Undefined: networks between hosts are not looked after. */
+  cluster: ClusterOptions | undefined;
   /** Where metrics are served besides the socket. */
   metrics: LoopbackAddress | undefined;
   logLevel: LogLevel;
@@ -53,6 +58,8 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   });
   try {
     const identity = ownIdentity(bundle);
+    const registry =
+      options.cluster && (await openRegistry(options.cluster.registry, options.cluster.ambient));
     await agent.warmUp();
     const server = await AgentServer.open({
       ...{ agent, runDir, identity },
@@ -63,7 +70,8 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
         else log.warn(reason);
       },
     });
-    const metrics = await openMetrics(options, events, identity);
+    const cluster: { running?: Cluster } = {};
+    const metrics = await openMetrics(options, events, identity, cluster);
     const notify = (state: string) => {
       try {
         if (notifySocket) sendDatagram(notifySocket, state);
@@ -75,16 +83,20 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     notify('READY=1');
     metrics.load();
     const stopCaretaker = await startCaretaker(options.caretaker, agent, log, events);
+    if (options.cluster && registry) {
+      cluster.running = await startCluster({ ...options.cluster, registry }, log, events);
+    }
     const reason = await stopped;
     log.info({ reason }, 'stopping: no new requests are taken');
     notify('STOPPING=1');
+    await cluster.running?.close();
     await stopCaretaker();
     await server.close();
     metrics.server.close();
     log.info('stopped');
     return undefined;
   } catch (error) {
-    if (error instanceof CannotListen) return error.message;
+    if (error instanceof CannotListen || error instanceof RegistryError) return error.message;
     throw error;
   } finally {
     // In order: what is being written first, then the rest.
@@ -97,6 +109,7 @@ async function openMetrics(
   { paths, version, metrics: address }: ServeOptions,
   events: AgentEvents,
   identity: string,
+  cluster: { readonly running?: Cluster },
 ): Promise<{ server: MetricsServer; where: string[]; load: () => void }> {
   let load = () => {};
   const start = new Promise<void>((resolve) => {
@@ -104,7 +117,8 @@ async function openMetrics(
   });
   const source = start.then(async () => {
     const { AgentMetrics } = await import('./metrics.ts');
-    return new AgentMetrics({ events, paths, version, identity });
+    const networks = async () => (await cluster.running?.summaries()) ?? [];
+    return new AgentMetrics({ events, paths, version, identity, networks });
   });
   try {
     openFallbacks(paths.runDir);

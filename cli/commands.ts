@@ -1,7 +1,14 @@
 /** The commands besides `weft net`: how they are called. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { AgentFlags } from './agent/command.ts';
-import { parseCount, parseInterval, parseMetricsAddress } from './agent/flags.ts';
+import {
+  parseAddresses,
+  parseCount,
+  parseInterval,
+  parseMetricsAddress,
+  parseNode,
+  parseRegistry,
+} from './agent/flags.ts';
 import { parseSeconds } from './agent/seconds.ts';
 import type { TopFlags } from './agent/top.ts';
 import type { WeftContext } from './context.ts';
@@ -124,6 +131,27 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
         placeholder: 'SECONDS',
         default: '600',
       },
+      registry: {
+        kind: 'parsed',
+        parse: parseRegistry,
+        brief: 'Join the networks between hosts',
+        placeholder: 'FILE|etcd://...',
+        optional: true,
+      },
+      node: {
+        kind: 'parsed',
+        parse: parseNode,
+        brief: "This host's name in the registry",
+        placeholder: 'NAME',
+        optional: true,
+      },
+      address: {
+        kind: 'parsed',
+        parse: parseAddresses,
+        brief: 'Its addresses there, or links',
+        placeholder: 'IP[,IP6]',
+        optional: true,
+      },
     },
   },
   docs: {
@@ -134,6 +162,9 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
       'WEFT_RUN_DIR/agent.sock: one agent for each such folder. Needs root.\n\n' +
       'What others remove of ours is put back. Leaked is what belongs to attachments that have provably ended: it is taken\n' +
       'away after --collect-after seconds.\n\n' +
+      'With --registry it joins the networks of the conflists that span hosts (docs/networks.md), and keeps tunnels and routes\n' +
+      'to the other hosts. Stopping it leaves them as they are: "weft network leave" takes them away. The host\'s name there is\n' +
+      'that of the machine unless --node says another; its addresses are those that it reaches the outside with.\n\n' +
       'Metrics for Prometheus are at WEFT_RUN_DIR/metrics.sock, for root alone; on a port only if asked for:\n' +
       '  weft agent --metrics 127.0.0.1:9464\n' +
       '  curl --unix-socket /run/weft/metrics.sock http://agent/metrics',

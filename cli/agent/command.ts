@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { LoopbackAddress } from '../../agent/metrics-server.ts';
 import type { LogLevel } from '../../agent/serve.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
-import type { WeftContext } from '../context.ts';
+import { UsageError, type WeftContext } from '../context.ts';
 import { WEFT_VERSION } from '../version.ts';
 
 export interface AgentFlags {
@@ -13,12 +13,18 @@ export interface AgentFlags {
   collect: boolean;
   /** Seconds. */
   collectAfter: number;
+  registry?: string;
+  node?: string;
+  address?: readonly string[];
 }
 
 export async function runAgent(
   this: WeftContext,
-  { logLevel, metrics, repair, collect, collectAfter }: AgentFlags,
+  { logLevel, metrics, repair, collect, collectAfter, registry, node, address = [] }: AgentFlags,
 ): Promise<Error | undefined> {
+  if (registry === undefined && (node !== undefined || address.length > 0)) {
+    throw new UsageError('--node and --address say who this host is in a registry: give --registry, too');
+  }
   const { serveAgent } = await import('../../agent/serve.ts');
   const { terminal, ambient, home } = this;
   let restore = () => {};
@@ -29,6 +35,10 @@ export async function runAgent(
     paths: ambient.paths,
     version: WEFT_VERSION,
     caretaker: { ambient, repair, collectAfter: collect ? collectAfter * 1000 : undefined },
+    cluster:
+      registry === undefined
+        ? undefined
+        : { ambient, registry, node: node ?? (await hostName()), addresses: address },
     metrics,
     bundle: join(home, 'weft-core.js'),
     logLevel,
@@ -38,4 +48,10 @@ export async function runAgent(
   });
   restore();
   return problem === undefined ? undefined : new CniError(ErrorCode.notAvailable, problem);
+}
+
+/** The machine's name, as the registry has hosts unless --node says otherwise. */
+async function hostName(): Promise<string> {
+  const { hostname } = await import('node:os');
+  return hostname();
 }

@@ -1,4 +1,5 @@
 /** Options of the agent's commands, and how their values are read. */
+import { resolve } from 'node:path';
 import type { LoopbackAddress } from '../../agent/metrics-server.ts';
 import { UsageError } from '../context.ts';
 
@@ -20,6 +21,27 @@ export function parseInterval(text: string): number {
   const seconds = Number(text);
   if (text.trim() !== '' && seconds >= 0.1 && seconds <= 3600) return seconds;
   throw new UsageError('wanted seconds between 0.1 and 3600');
+}
+
+/** `--registry FILE|etcd://...`: a file's path becomes absolute. Throws UsageError. */
+export function parseRegistry(text: string): string {
+  if (text === '') throw new UsageError('wanted a file or etcd://HOST:PORT');
+  return text.includes('://') ? text : resolve(text);
+}
+
+/** `--node NAME`. Throws UsageError. */
+export function parseNode(text: string): string {
+  if (/^[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$/.test(text)) return text;
+  throw new UsageError('wanted letters, digits, "_", "." and "-", with a letter or digit at both ends');
+}
+
+/** `--address IP[,IP6]`, or names of links. Throws UsageError. */
+export function parseAddresses(text: string): readonly string[] {
+  const parts = text.split(',').map((part) => part.trim());
+  if (parts.every((part) => /^[^\s/]+$/.test(part)) && parts.length <= 4) return parts;
+  throw new UsageError(
+    'wanted addresses without prefix length, or links, such as 192.0.2.1,2001:db8::1 or eth0',
+  );
 }
 
 /**

@@ -1,0 +1,395 @@
+/**
+ * One network between hosts, on this host: joins it, keeps the kernel as the registry says, tells the plugins by the membership file. Everything
+ * hangs on state, not on events: each round compares what shall be with what is, and what could not be done is done in a later one.
+ */
+
+import type { ClusterNetwork } from '../../cluster/network.ts';
+import { type Member, type NetworkState, RegistryError, type Watch } from '../../cluster/registry.ts';
+import { readMembership } from '../../ipam/cluster/membership.ts';
+import { Contact } from './contact.ts';
+import { essentialChanges, sameNetwork } from './difference.ts';
+import { leasedAddresses } from './leased.ts';
+import { memberOf, sameList, withMember } from './members.ts';
+import { MembershipView } from './membership-view.ts';
+import type { HostNetworkOptions, Wanted } from './network-options.ts';
+import { OwnRoutes } from './own-routes.ts';
+import type { Driver } from './parts.ts';
+import { Problems } from './problems.ts';
+import { Rounds } from './rounds.ts';
+import { forget, readSaved, type Saved, writeSaved } from './saved.ts';
+import { Stretch } from './stretch.ts';
+import { type NetworkSummary, summarize } from './summary.ts';
+import { lostSubnets, Overlap, refusedChange, renamed, stillHeld, takenSubnet, wordsOf } from './words.ts';
+
+const EMPTY: NetworkState = { members: [], endpoints: [] };
+
+export class HostNetwork {
+  readonly name: string;
+  readonly #options: HostNetworkOptions;
+  readonly #problems: Problems;
+  readonly #rounds: Rounds;
+  readonly #stretch: Stretch;
+  /** Its name in the registry. */
+  #host: string;
+  #wanted: Wanted | undefined;
+  /** What is in the kernel and the registry; a conflist that changed may want another. */
+  #network: ClusterNetwork | undefined;
+  #member: Member | undefined;
+  #joined = false;
+  #driver: Driver | undefined;
+  #watch: Watch | undefined;
+  #state: NetworkState = EMPTY;
+  /** The state that the kernel has. */
+  #applied: NetworkState | undefined;
+  #seen: number | undefined;
+  #mtu: number | undefined;
+  #corrections = 0;
+  readonly #contact: Contact;
+  readonly #routes: OwnRoutes;
+  readonly #view: MembershipView;
+
+  /** Begins at once with what is known from before. `wanted` undefined: the conflist is gone, the network is kept. */
+  constructor(options: HostNetworkOptions, wanted: Wanted | undefined) {
+    const { name, hooks, paths, now } = options;
+    this.name = name;
+    this.#options = options;
+    this.#wanted = wanted;
+    this.#problems = new Problems((kind, words) => hooks.problem(name, kind, words));
+    this.#contact = new Contact(now, ({ reachable, error }) => {
+      const words = reachable ? 'the registry answers' : 'the registry cannot be reached';
+      hooks.told(name, words, { registry: options.registry.where, ...(error !== undefined && { error }) });
+    });
+    const saved = readSaved(paths.cacheDir, name);
+    this.#host = options.host;
+    if (saved) this.#takeUp(saved);
+    this.#routes = new OwnRoutes(options.parts);
+    this.#view = new MembershipView(paths.cacheDir);
+    this.#stretch = new Stretch({ ...options, host: this.#host, since: saved?.written });
+    this.#rounds = new Rounds(() => this.#round());
+    this.#rounds.soon();
+  }
+
+  /** The conflist says something else now, or is gone. */
+  change(wanted: Wanted | undefined): void {
+    if (wanted === undefined && this.#wanted !== undefined) {
+      const words = 'the conflist is gone: the network stays until "weft network leave"';
+      this.#options.hooks.told(this.name, words);
+    }
+    this.#wanted = wanted;
+    this.#rounds.soon();
+  }
+
+  /** Something on the host may have changed: its containers, its addresses. */
+  look(): void {
+    this.#rounds.soon();
+  }
+
+  /** Containers keep their network: nothing is taken out of kernel and registry. */
+  async close(): Promise<void> {
+    await this.#rounds.close();
+    this.#watch?.close();
+    await this.#driver?.close();
+  }
+
+  /**
+   * Gives everything back and ends. Throws an Error that says what stands in the way.
+   * @param force also with containers, which lose their network, and with a registry that cannot be reached
+   */
+  async leave(force: boolean): Promise<void> {
+    const held = this.#leases().length;
+    if (held > 0 && !force) throw new Error(stillHeld(this.name, held));
+    await this.#rounds.close();
+    try {
+      await this.#options.registry.leave(this.name, this.#host);
+    } catch (error) {
+      if (!force) {
+        this.#rounds.reopen();
+        throw error;
+      }
+    }
+    await this.#dismantle();
+  }
+
+  async summary(): Promise<NetworkSummary> {
+    const { registry } = this.#options;
+    const host = this.#host;
+    const sessions = await this.#driver?.sessions?.().catch(() => undefined);
+    return summarize({
+      ...{ name: this.name, host, file: this.#wanted?.file, network: this.#network ?? this.#wanted?.network },
+      registry: { where: registry.where, ...this.#contact.state },
+      ...{ joined: this.#joined, member: this.#member, state: this.#state, seen: this.#seen },
+      ...{ mtu: this.#mtu, device: this.#driver?.device, leases: this.#leases().length },
+      ...{ corrections: this.#corrections, problems: this.#problems.all(), sessions },
+    });
+  }
+
+  /** What was there when an agent was here last, though the registry may not answer for long. */
+  #takeUp(saved: Saved): void {
+    const { hooks, host, paths } = this.#options;
+    const held = this.#leases().length;
+    if (saved.host !== host) {
+      const words = renamed(saved.host, host, held);
+      // The containers' addresses are those of the old name's subnets.
+      if (held > 0) this.#problems.set('name', words);
+      else hooks.told(this.name, words);
+    }
+    this.#host = held > 0 ? saved.host : host;
+    this.#network = saved.network;
+    if (this.#host !== saved.host) return;
+    const own = saved.state.members.find((member) => member.host === saved.host);
+    const membership = readMembership(paths.cacheDir, this.name);
+    this.#state = saved.state;
+    this.#seen = saved.written;
+    this.#member = own ?? (membership?.subnets.length ? memberOf(membership, saved.addresses) : undefined);
+    this.#mtu = membership?.mtu;
+  }
+
+  /** Throws when something has to be done again soon; it is in the problems then. */
+  async #round(): Promise<void> {
+    await this.#configure();
+    if (this.#network === undefined) return;
+    const steps = [
+      // First what needs no registry: after a reboot it may be long in coming.
+      ...(this.#driver === undefined ? [() => this.#apply()] : []),
+      () => this.#join(),
+      () => this.#apply(),
+      async () => this.#driver?.look(),
+      () => this.#keepStretch(),
+    ];
+    // What goes wrong in one is no reason to leave the others.
+    const errors: unknown[] = [];
+    for (const step of steps) await step().catch((error: unknown) => errors.push(error));
+    this.#tellPlugins();
+    if (errors.length > 0) throw errors[0];
+  }
+
+  /** Follows the conflist as far as running containers allow. */
+  async #configure(): Promise<void> {
+    const now = this.#network;
+    const wanted = this.#wanted;
+    if (wanted === undefined || (now && sameNetwork(now, wanted.network))) {
+      this.#problems.set('configuration', undefined);
+      return;
+    }
+    const changes = now ? essentialChanges(now, wanted.network) : [];
+    const held = this.#leases().length;
+    if (changes.length > 0 && held > 0) {
+      this.#problems.set('configuration', refusedChange(wanted.file, changes, held));
+      return;
+    }
+    this.#problems.set('configuration', undefined);
+    if (changes.length > 0) {
+      this.#options.hooks.told(this.name, `the network changes: ${changes.join(', ')}`);
+      await this.#leaveForAnother();
+    } else {
+      await this.#closeDriver();
+    }
+    this.#network = wanted.network;
+    this.#joined = false;
+  }
+
+  /** Throws RegistryError: what this host holds is given back before anything else is taken. */
+  async #leaveForAnother(): Promise<void> {
+    try {
+      await this.#options.registry.leave(this.name, this.#host);
+    } catch (error) {
+      this.#problems.set('configuration', `the network cannot change yet: ${wordsOf(error)}`);
+      throw error;
+    }
+    await this.#dismantle();
+  }
+
+  /** Makes this host a member of what it is not yet, or not any more, or with other addresses. Throws RegistryError and others. */
+  async #join(): Promise<void> {
+    const { registry, parts, hooks } = this.#options;
+    const host = this.#host;
+    const network = this.#network as ClusterNetwork;
+    try {
+      const addresses = await this.#addresses();
+      await this.#refuseOverlaps(network);
+      const moved = this.#member !== undefined && !sameList(this.#member.addresses, addresses);
+      if (this.#joined && !moved && this.#isListed()) return;
+      const mac = parts.mac(network, host);
+      const before = this.#member?.subnets ?? [];
+      const member = await registry.join({
+        ...{ network: this.name, host, addresses, before, pools: network.pools, avoid: [] },
+        ...(mac !== undefined && { mac }),
+      });
+      this.#contact.reached();
+      this.#problems.set('member', lostSubnets(before, member, this.#leases()));
+      const { subnets } = member;
+      hooks.told(this.name, moved && this.#joined ? 'joined again: the host has other addresses' : 'joined', {
+        ...{ host, addresses, subnets },
+      });
+      this.#member = member;
+      this.#joined = true;
+      this.#state = withMember(this.#state, member);
+      this.#watch ??= this.#listen();
+    } catch (error) {
+      this.#joinFailed(error);
+      throw error;
+    }
+  }
+
+  #joinFailed(error: unknown): void {
+    const words = wordsOf(error);
+    const unreachable = error instanceof RegistryError && error.problem === 'unreachable';
+    if (unreachable) this.#contact.lost(words);
+    // Who has its subnet hands out addresses without the registry.
+    if (unreachable && this.#member !== undefined) return;
+    if (error instanceof Overlap) this.#problems.set('overlap', words);
+    else this.#problems.set('member', unreachable ? `${words}: it is tried again` : words);
+  }
+
+  async #addresses(): Promise<readonly string[]> {
+    const { parts, addresses } = this.#options;
+    const found = await parts.addresses(addresses);
+    if (found.length > 0) return found;
+    // A link that is down for a moment is no reason to leave.
+    if (this.#member !== undefined && this.#member.addresses.length > 0) return this.#member.addresses;
+    throw new Error('this host has no address that others could reach it by: say which with --address');
+  }
+
+  async #refuseOverlaps(network: ClusterNetwork): Promise<void> {
+    const found = await this.#routes.overlap(network, this.#member?.subnets ?? [], !this.#joined);
+    // Whoever is a member has containers: they keep their network, new ones are refused.
+    if (found !== undefined && this.#member === undefined) throw new Overlap(found);
+    this.#problems.set('overlap', found);
+  }
+
+  /** Whether the registry has this host as it takes itself to be. */
+  #isListed(): boolean {
+    const own = this.#state.members.find(({ host }) => host === this.#host);
+    return own !== undefined && sameList(own.addresses, this.#member?.addresses ?? []);
+  }
+
+  #listen(): Watch {
+    return this.#options.registry.watch(this.name, {
+      changed: (state) => {
+        this.#contact.reached();
+        this.#state = state;
+        this.#seen = this.#options.now();
+        this.#compareOwn(state);
+        this.#rounds.soon();
+      },
+      lost: (error) => this.#contact.lost(error.message),
+      found: () => {
+        this.#contact.reached();
+        this.#rounds.soon();
+      },
+    });
+  }
+
+  /** Blocks may have come or gone; where the addresses differ, or all is gone, the next round joins again. */
+  #compareOwn(state: NetworkState): void {
+    const own = state.members.find(({ host }) => host === this.#host);
+    const addresses = this.#member?.addresses ?? [];
+    if (own !== undefined && sameList(own.addresses, addresses)) this.#member = own;
+    this.#problems.set('conflict', takenSubnet(state, this.#host, this.#member?.subnets ?? []));
+  }
+
+  async #apply(): Promise<void> {
+    const network = this.#network;
+    const member = this.#member;
+    if (network === undefined || member === undefined) return;
+    this.#driver ??= await this.#open(network, member);
+    const state = this.#state;
+    if (state === this.#applied) return;
+    // Written before the kernel has it: an agent that is killed in between knows no less than the kernel does.
+    this.#save(state);
+    await this.#driver.update(state);
+    this.#applied = state;
+  }
+
+  /** Throws what stands in the way: a VNI in use, a daemon that is missing. */
+  async #open(network: ClusterNetwork, member: Member): Promise<Driver> {
+    const { parts, hooks } = this.#options;
+    try {
+      const driver = await parts.open(network, member, {
+        corrected: (what) => {
+          this.#corrections += what.length;
+          hooks.corrected(this.name, what);
+        },
+        applied: (mtu, problems) => {
+          this.#mtu = mtu;
+          this.#problems.set('kernel', problems.length > 0 ? problems.join('; ') : undefined);
+          this.#tellPlugins();
+        },
+      });
+      this.#problems.set('kernel', undefined);
+      return driver;
+    } catch (error) {
+      this.#problems.set('kernel', wordsOf(error));
+      throw error;
+    }
+  }
+
+  async #keepStretch(): Promise<void> {
+    const network = this.#network;
+    const member = this.#member;
+    if (network?.backend !== 'vxlan-l2' || member === undefined || !this.#joined) return;
+    try {
+      const changed = await this.#stretch.keep(network, member, this.#state);
+      if (changed) {
+        this.#member = changed;
+        this.#state = withMember(this.#state, changed);
+        this.#tellPlugins();
+      }
+      this.#problems.set('endpoints', undefined);
+    } catch (error) {
+      const words = wordsOf(error);
+      if (error instanceof RegistryError && error.problem === 'unreachable') this.#contact.lost(words);
+      else this.#problems.set('endpoints', words);
+      throw error;
+    }
+  }
+
+  #save(state: NetworkState): void {
+    const { paths, registry, now } = this.#options;
+    const host = this.#host;
+    writeSaved(paths.cacheDir, {
+      network: this.#network as ClusterNetwork,
+      ...{ host, state, registry: registry.where, addresses: this.#member?.addresses ?? [], written: now() },
+    });
+  }
+
+  #tellPlugins(): void {
+    const network = this.#network ?? this.#wanted?.network;
+    if (network === undefined) return;
+    this.#view.tell({
+      ...{ network, host: this.#host, member: this.#member, state: this.#state, mtu: this.#mtu },
+      offered: this.#stretch.offered(this.#member?.subnets ?? []),
+      ...{ device: this.#driver?.device, problems: this.#problems },
+    });
+  }
+
+  #leases(): string[] {
+    return leasedAddresses(this.#options.paths.dataDir, this.name);
+  }
+
+  async #closeDriver(): Promise<void> {
+    await this.#driver?.close();
+    this.#driver = undefined;
+    this.#applied = undefined;
+  }
+
+  async #dismantle(): Promise<void> {
+    this.#watch?.close();
+    this.#watch = undefined;
+    const network = this.#network;
+    if (network !== undefined) {
+      const { parts } = this.#options;
+      const self = this.#member ?? { host: this.#host, addresses: [], subnets: [] };
+      const quiet = { corrected: () => {}, applied: () => {} };
+      const driver = this.#driver ?? (await parts.open(network, self, quiet));
+      await driver.remove();
+    }
+    forget(this.#options.paths.cacheDir, this.name);
+    this.#driver = undefined;
+    this.#applied = undefined;
+    this.#member = undefined;
+    this.#joined = false;
+    this.#state = EMPTY;
+    this.#view.forget();
+  }
+}

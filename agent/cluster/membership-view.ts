@@ -1,0 +1,55 @@
+/** What the plugins are told: the membership file, written when it changes. */
+import type { ClusterNetwork } from '../../cluster/network.ts';
+import type { Member, NetworkState } from '../../cluster/registry.ts';
+import { writeMembership } from '../../ipam/cluster/membership.ts';
+import { elsewhere } from './members.ts';
+import { prefixesOf } from './parts.ts';
+import type { Problems } from './problems.ts';
+
+/** Bytes; before the underlay was looked at. */
+const UNKNOWN_MTU = 1280;
+
+export interface MembershipInput {
+  network: ClusterNetwork;
+  host: string;
+  member: Member | undefined;
+  state: NetworkState;
+  /** Of the member's subnets, those that plugins may hand out. */
+  offered: readonly string[];
+  mtu: number | undefined;
+  device: string | undefined;
+  problems: Problems;
+}
+
+export class MembershipView {
+  readonly #cacheDir: string;
+  #written = '';
+
+  constructor(cacheDir: string) {
+    this.#cacheDir = cacheDir;
+  }
+
+  /** Throws an Error with `code`. */
+  tell({ network, host, member, state, offered, mtu, device, problems }: MembershipInput): void {
+    const { name, backend, pools } = network;
+    const words = problems.all();
+    const away = backend === 'vxlan-l2' ? elsewhere(state, host, offered) : [];
+    const membership = {
+      ...{ network: name, host, pools: prefixesOf(pools), mtu: mtu ?? UNKNOWN_MTU },
+      ...{ subnets: [...offered], borrowed: [...(member?.borrowed ?? [])] },
+      ...(away.length > 0 && { away }),
+      ...(device !== undefined && { device }),
+      ...(words.length > 0 && { problem: words.join('; ') }),
+      ...(problems.has('kernel') && { limited: true }),
+    };
+    const text = JSON.stringify(membership);
+    if (text === this.#written) return;
+    writeMembership(this.#cacheDir, membership);
+    this.#written = text;
+  }
+
+  /** The file was removed. */
+  forget(): void {
+    this.#written = '';
+  }
+}
