@@ -10,6 +10,7 @@ import { startAgent } from '../support/agent.ts';
 import { makeHost } from '../support/host.ts';
 import { until } from '../support/until.ts';
 import { BIN, NETWORK, ok, served } from './support.ts';
+import '../support/seed.ts';
 
 const word = fc.string().map((text) => text.replaceAll('\0', ''));
 const key = word.map((text) => `K${text.replaceAll('=', '')}`);

@@ -11,12 +11,13 @@ import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { NamespaceLook } from '../../cni/namespace.ts';
 import { runPlugin } from '../../cni/skel.ts';
 import { loadPlugin, type PluginName } from '../../plugins/registry.ts';
+import { SEED } from '../support/seed.ts';
 import { complaints, DEL_MAY_SAY, type Env, type Noise, noise } from './mutations.ts';
 import { MOODS, type Moods, noisyDoor } from './noisy-door.ts';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 8000);
 const SECONDS = Number(process.env.FUZZ_SECONDS ?? 60);
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+
 /** Milliseconds for one call; nothing here waits for anything but a busy machine. */
 const PATIENCE = 20_000;
 

@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { firewallLines, ip, leases, links } from '../support/host.ts';
 import { pluginsUnderTest } from '../support/plugins.ts';
+import { SEED } from '../support/seed.ts';
 import { complaints, DEL_MAY_SAY, type Noise, noise } from './mutations.ts';
 import { makePlace } from './place.ts';
 import { shown } from './table.ts';
 
 const RUNS = Number(process.env.FUZZ_PROCESSES ?? 300);
 const SECONDS = Number(process.env.FUZZ_SECONDS ?? 60);
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
 
 t.test(`seed ${SEED}`, async (t) => {
   const place = await makePlace(t);

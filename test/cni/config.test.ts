@@ -4,6 +4,7 @@ import { describeFaults, describeSchema, showValue, withoutFaults } from '../../
 import { fold } from '../../cni/fold.ts';
 import { linkName, mac } from '../../cni/schema.ts';
 import { compiled, sampleConfig, sampleSchema } from './support.ts';
+import '../support/seed.ts';
 
 const base = { cniVersion: '1.1.0', name: 'n', type: 't' };
 const faults = (conf: object) => describeFaults(sampleConfig.faults({ ...base, ...conf }));

@@ -7,6 +7,7 @@ import t from 'tap';
 import { runPlugin } from '../../cni/skel.ts';
 import { SUPPORTED_VERSIONS } from '../../cni/types.ts';
 import { type Env, fakeAmbient, fullEnv, samplePlugin, sampleResult, sampleSchema } from './support.ts';
+import '../support/seed.ts';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 4000);
 const COMMANDS = ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION'];

@@ -18,6 +18,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../../cni/prefix.ts';
+import '../support/seed.ts';
 
 const ipv4 = fc.bigInt(0n, 2n ** 32n - 1n).map((value) => ({ family: 4 as const, value }));
 /** Many zeros, so that the compression is put to work; not the IPv4-mapped ones, which are IPv4. */

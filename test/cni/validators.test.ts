@@ -6,6 +6,7 @@ import t from 'tap';
 import type { Validate } from '../../cni/config.ts';
 import { loadSchema, schemaFiles, validatorSource } from '../../scripts/generate-validators.ts';
 import { compiled, sampleSchema } from './support.ts';
+import '../support/seed.ts';
 
 t.test('the committed validators are those of the schemas', async (t) => {
   for (const { schema, validator } of schemaFiles()) {

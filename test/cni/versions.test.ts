@@ -3,6 +3,7 @@ import t from 'tap';
 import type { CniVersion, Result } from '../../cni/types.ts';
 import { SUPPORTED_VERSIONS } from '../../cni/types.ts';
 import { formatResult, isAtLeast, parseResult } from '../../cni/versions.ts';
+import '../support/seed.ts';
 
 const source = { name: 'result', code: 6 };
 const read = (value: unknown, fallback: CniVersion = '1.1.0') => parseResult(value, fallback, source);

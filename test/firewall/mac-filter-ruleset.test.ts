@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { guardComment, networkMark, portMark, readGuardComment } from '../../firewall/mac-filter-ruleset.ts';
+import '../support/seed.ts';
 
 const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,200}$/);
 const member = fc.record({

@@ -6,6 +6,7 @@ import { allocate, collect, releaseAll, wishesOf } from '../../ipam/host-local/a
 import { readHostLocal } from '../../ipam/host-local/config.ts';
 import { MemoryLeases } from './memory-leases.ts';
 import { conf, errorOf } from './support.ts';
+import '../support/seed.ts';
 
 const dual = { ranges: [[{ subnet: '10.1.0.0/29' }], [{ subnet: 'fd00::/64' }]] };
 const id = (containerId: string, ifname = 'eth0') => ({ containerId, ifname });

@@ -6,6 +6,7 @@ import { readHostLocal } from '../../ipam/host-local/config.ts';
 import { candidates, formatSet } from '../../ipam/host-local/ranges.ts';
 import { describeRanges } from '../../ipam/ranges-view.ts';
 import { conf, errorOf } from './support.ts';
+import '../support/seed.ts';
 
 const setsOf = (ipam: object, more: object = {}) => readHostLocal(conf(ipam, more)).sets;
 

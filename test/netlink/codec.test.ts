@@ -9,6 +9,7 @@ import { type Attribute, pieces, type Table } from '../../netlink/attributes.ts'
 import * as codec from '../../netlink/codec.ts';
 import { NLMSG_HEADER } from '../../netlink/message.ts';
 import { MESSAGES } from './tables.ts';
+import '../support/seed.ts';
 
 const address = fc.oneof(
   fc.uint8Array({ minLength: 4, maxLength: 4 }).map(codec.formatIp),

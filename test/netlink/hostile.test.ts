@@ -7,6 +7,7 @@ import { listLinks } from '../../netlink/link.ts';
 import { loadNative, type Native } from '../../netlink/native.ts';
 import { addElements, batch } from '../../netlink/nftables.ts';
 import { namespaceFor, refused } from './support.ts';
+import '../support/seed.ts';
 
 const native = loadNative();
 type Anything = (...args: unknown[]) => unknown;

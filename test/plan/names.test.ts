@@ -9,6 +9,7 @@ import {
   hostLinkPrefix,
   linkMac,
 } from '../../plan/names.ts';
+import '../support/seed.ts';
 
 const id = { containerId: 'c1', ifname: 'eth0' };
 

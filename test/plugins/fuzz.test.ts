@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { runPlugin } from '../../cni/skel.ts';
 import type { Command } from '../../cni/types.ts';
+import { writeMembership } from '../../ipam/cluster/membership.ts';
 import { type Door, type Namespace, NetlinkError, type Op } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { loadPlugin, type PluginName } from '../../plugins/registry.ts';
@@ -18,6 +19,7 @@ import { realAmbient } from '../../runtime/ambient.ts';
 import { firewallLines, leases, links } from '../support/host.ts';
 import { failingDoor } from './failing-door.ts';
 import { BRIDGE, makeWorld } from './world.ts';
+import '../support/seed.ts';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 300);
 /** Milliseconds; a call that takes as long is one that hangs. */
@@ -144,7 +146,7 @@ const subnet = fc.constantFrom(
   '10.1.0.0/31',
 );
 const ipam = fc.record({
-  type: fc.constantFrom('host-local', 'host-local', 'static', 'nowhere', 'dhcp'),
+  type: fc.constantFrom('host-local', 'host-local', 'static', 'nowhere', 'dhcp', 'cluster'),
   ranges: maybe(fc.array(fc.array(fc.record({ subnet }), { maxLength: 2 }), { maxLength: 3 })),
   subnet: maybe(subnet),
   routes: maybe(
@@ -204,6 +206,12 @@ const config = fc.record({
   enabledad: field(true),
   disableContainerInterface: field(true),
   portIsolation: field(true),
+  mode: field('l3', 'l2'),
+  vni: field(7, 16777216),
+  pool: field('10.1.0.0/16', '10.1.0.0/16', 'x'),
+  pools: field([{ prefix: '10.1.0.0/16', hostLength: 24 }], [{ prefix: 'fd00:1::/48' }]),
+  backend: field('direct', 'bgp'),
+  bgp: field({ asn: 64512 }, {}),
   ipam: maybe(
     fc.oneof({ weight: 12, arbitrary: ipam as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: nasty }),
   ),
@@ -212,7 +220,9 @@ const config = fc.record({
   prevResult: maybe(prevResult),
   'cni.dev/valid-attachments': field([], [{ containerID: 'c2', ifname: 'eth0' }]),
 });
-const plugin = fc.constantFrom<PluginName>('bridge', 'bridge', 'ptp', 'host-local', 'static', 'loopback');
+const plugin = fc.constantFrom<PluginName>(
+  ...(['bridge', 'bridge', 'ptp', 'host-local', 'static', 'loopback', 'vxlan', 'routed'] as const),
+);
 const command = fc.constantFrom<Command>('ADD', 'ADD', 'DEL', 'CHECK', 'GC', 'STATUS');
 const args = fc.constantFrom(
   '',
@@ -231,6 +241,9 @@ function folder(t: { teardown(act: () => void): void }): string {
 
 t.test('a kernel that refuses everything, in any way', async (t) => {
   const root = folder(t);
+  // Half of the networks are joined.
+  const held = { host: 'one', borrowed: [], mtu: 1450, subnets: ['10.1.0.0/24'], pools: ['10.1.0.0/16'] };
+  writeMembership(join(root, 'cache'), { network: 'mynet', ...held });
   const noise = fc.record({
     ...{ plugin, command, config, args },
     opens: fc.constantFrom(0, 1, 2, 2, 2),

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { findJsonFault } from '../../runtime/json-position.ts';
+import '../support/seed.ts';
 
 function isJson(text: string): boolean {
   try {
