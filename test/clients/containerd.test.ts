@@ -11,7 +11,7 @@ import {
   OUTSIDE,
 } from '../support/host.ts';
 import { IMAGE } from '../support/image.ts';
-import { calls, fillBin } from '../support/plugins.ts';
+import { calls, expectWay, fillBin } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { startContainerd } from './containerd.ts';
 import { collectGarbage } from './gc.ts';
@@ -64,4 +64,5 @@ t.test('ctr run --cni', async (t) => {
     t.strictSame(await ports(), []);
     t.strictSame(await firewallLines(host.netns, peer.id, ...peer.addresses), []);
   });
+  await expectWay(t, host);
 });

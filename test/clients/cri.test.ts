@@ -13,7 +13,7 @@ import {
   ping,
   type Teardown,
 } from '../support/host.ts';
-import { calls, fillBin } from '../support/plugins.ts';
+import { calls, expectWay, fillBin } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { startContainerd } from './containerd.ts';
 import { connectCri } from './cri.ts';
@@ -100,6 +100,7 @@ t.test('pods come, are reached, and go', async (t) => {
     t.strictSame(await footprint(host), NOTHING);
     t.strictSame(await firewallLines(host.netns, ...pods.map((pod) => pod.id), ...addresses), []);
   });
+  await expectWay(t, host);
 });
 
 t.test('an ADD that fails is cleaned up, and the name can be used again', async (t) => {
@@ -131,4 +132,5 @@ t.test('an ADD that fails is cleaned up, and the name can be used again', async 
   await cri.stop(second.id);
   await cri.remove(second.id);
   t.strictSame(await footprint(host), NOTHING);
+  await expectWay(t, host);
 });

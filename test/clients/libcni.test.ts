@@ -16,7 +16,7 @@ import {
   OUTSIDE,
   ping,
 } from '../support/host.ts';
-import { fillBin, weftIsMissing } from '../support/plugins.ts';
+import { expectWay, fillBin, weftIsMissing } from '../support/plugins.ts';
 import { buildLibcni } from './libcni.ts';
 
 const ADDRESSES = ['10.77.0.2', 'fd00:77::2'];
@@ -36,7 +36,7 @@ async function nothingIsLeft(t: Test, host: Host, container: Container) {
 t.test('libcni', async (t) => {
   const host = await makeHost(t);
   await makeOutside(t, host);
-  await fillBin(host);
+  await fillBin(host, { record: true });
   const libcni = await buildLibcni(host);
   const cache = (network: string, container: Container) =>
     join(host.dirs.cache, 'results', `${network}-${container.id}-eth0`);
@@ -108,4 +108,5 @@ t.test('libcni', async (t) => {
       await nothingIsLeft(t, host, container);
     });
   });
+  await expectWay(t, host);
 });

@@ -13,7 +13,7 @@ import {
   ping,
   UPLINK,
 } from '../support/host.ts';
-import { calls, fillBin } from '../support/plugins.ts';
+import { calls, expectWay, fillBin } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { setUpPodman } from './podman.ts';
 
@@ -134,4 +134,5 @@ t.test('podman', async (t) => {
       'Podman took its bridges away',
     );
   });
+  await expectWay(t, host);
 });

@@ -42,6 +42,18 @@ export interface AgentOptions {
   env?: Readonly<Record<string, string>>;
 }
 
+const logOf = async (host: Host, name: string) =>
+  (await readFile(join(host.root, `${name}.log`), 'utf8').catch(() => ''))
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+/** What the agent that startAgent() gave a host has served, in its own words: `plugin command containerId`, sorted. */
+export async function servedOn(host: Host): Promise<string[]> {
+  const lines = (await logOf(host, 'agent')).filter(({ msg }) => msg === 'served');
+  return lines.map(({ plugin, command, containerId }) => `${plugin} ${command} ${containerId}`).sort();
+}
+
 /** Starts an agent on a host, and waits until it listens. It ends with the host. */
 export async function startAgent(host: Host, options: AgentOptions): Promise<RunningAgent> {
   const { bin, name = 'agent', flags = [], env = {} } = options;
@@ -49,11 +61,7 @@ export async function startAgent(host: Host, options: AgentOptions): Promise<Run
   const file = join(host.root, `${name}.pid`);
   const script = 'echo $$ >"$1"; shift; exec "$@"';
   await host.daemon(name, 'sh', ['-c', script, 'sh', file, join(bin, 'weft'), 'agent', ...flags], env);
-  const log = async () =>
-    (await readFile(join(host.root, `${name}.log`), 'utf8').catch(() => ''))
-      .split('\n')
-      .filter((line) => line.startsWith('{'))
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const log = () => logOf(host, name);
   await until(`agent ${name} listens`, async () => (await log()).some(({ msg }) => msg === 'listening'));
   const pid = Number(await readFile(file, 'utf8'));
   const isThere = async () => (await host.exec('kill', ['-0', `${pid}`], { mayFail: true })).status === 0;

@@ -1,7 +1,9 @@
 import { access, appendFile, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { AT_RANDOM, startAgent, wayUnderTest } from './agent.ts';
+import type { Test } from 'tap';
+import { AT_RANDOM, servedOn, startAgent, wayUnderTest } from './agent.ts';
 import type { Host } from './host.ts';
+import { until } from './until.ts';
 
 /** The reference plugins: the other half of mixed tests, and the types that are missing in the folder under test. */
 export const REFERENCE = '/usr/lib/cni';
@@ -70,6 +72,33 @@ export async function calls(host: Host): Promise<Call[]> {
     const [type = '', command = '', containerId = '', ifname = '', netns = '', args = ''] = line.split('|');
     return { type, command, containerId, ifname, netns, args };
   });
+}
+
+/**
+ * Holds a suite to its way (WEFT_TEST_WAY): what the agent's log says that it has served is, by the agent, each recorded call of a plugin
+ * of ours, and no other; mixed, some of them; cold, none. For a host with `fillBin(host, {record: true})`, when all calls are done.
+ */
+export async function expectWay(t: Test, host: Host): Promise<void> {
+  const way = wayUnderTest();
+  const ours = new Set(await readdir(pluginsUnderTest()));
+  const made = (await calls(host))
+    .filter(({ type }) => type !== 'weft' && ours.has(type))
+    .map(({ type, command, containerId }) => `${type} ${command} ${containerId}`)
+    .sort();
+  if (way === 'agent') {
+    // The log is written behind the answers.
+    await until('the log is whole', async () => (await servedOn(host)).length >= made.length).catch(() => {});
+    t.strictSame(await servedOn(host), made, 'the agent served each call');
+    return;
+  }
+  const served = await servedOn(host);
+  t.comment(`the agent served ${served.length} of ${made.length} calls`);
+  if (way === 'mixed')
+    t.ok(
+      served.every((one) => made.includes(one)),
+      'the agent served calls of ours',
+    );
+  else t.strictSame(served, [], 'no agent served anything');
 }
 
 const log = (host: Host) => join(host.root, 'calls.log');

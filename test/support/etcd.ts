@@ -1,0 +1,149 @@
+/** A real etcd for a test that runs inside a network namespace of its own (test/support/in-namespace.ts): on its loopback, in a temporary folder. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exec, type Teardown } from './host.ts';
+import { until } from './until.ts';
+
+export interface Etcd {
+  /** `127.0.0.1:2379` and, for what can be cut off alone, `127.0.0.2:2379`. */
+  readonly address: string;
+  readonly other: string;
+  readonly folder: string;
+  /** SIGSTOP, SIGCONT. */
+  stop(): void;
+  resume(): void;
+  /** SIGKILL; resolves when it has ended. */
+  kill(): Promise<void>;
+  /** On the same data, with what was given at first and these arguments. Resolves when it answers. */
+  start(...more: string[]): Promise<void>;
+  /** As start(), without waiting. */
+  launch(...more: string[]): void;
+  etcdctl(...args: string[]): Promise<string>;
+}
+
+export interface EtcdOptions {
+  /** Of clients; the next one is for its peers. Several on one loopback differ. */
+  port?: number;
+  /** Name and `--initial-cluster` of a cluster. */
+  cluster?: { name: string; members: string };
+  /** Certificate files. */
+  tls?: { ca: string; cert: string; key: string };
+}
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Starts an etcd; it ends with the test, by its process id. */
+export async function makeEtcd(t: Teardown, options: EtcdOptions = {}): Promise<Etcd> {
+  const folder = await mkdtemp(join(tmpdir(), 'weft-t-etcd-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  const etcd = new EtcdProcess(folder, options);
+  t.teardown(() => etcd.kill());
+  if (options.cluster === undefined) await etcd.start();
+  else etcd.launch();
+  return etcd;
+}
+
+class EtcdProcess implements Etcd {
+  readonly address: string;
+  readonly other: string;
+  readonly folder: string;
+  readonly #options: EtcdOptions;
+  readonly #port: number;
+  #child: ChildProcess | undefined;
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(folder: string, options: EtcdOptions) {
+    this.folder = folder;
+    this.#options = options;
+    this.#port = options.port ?? 2379;
+    this.address = `127.0.0.1:${this.#port}`;
+    this.other = `127.0.0.2:${this.#port}`;
+  }
+
+  async start(...more: string[]): Promise<void> {
+    this.launch(...more);
+    await until(`etcd at ${this.address} answers`, () => this.etcdctl('endpoint', 'health'), 30_000).catch(
+      async (error: unknown) => {
+        const log = await readFile(join(this.folder, 'log'), 'utf8');
+        throw new Error(`etcd did not start: ${log.slice(-2000)}`, { cause: error });
+      },
+    );
+  }
+
+  launch(...more: string[]): void {
+    const child = spawn('etcd', [...this.#args(), ...more], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH },
+    });
+    const log = createWriteStream(join(this.folder, 'log'), { flags: 'a' });
+    child.stdout?.pipe(log);
+    child.stderr?.pipe(log);
+    this.#child = child;
+    this.#ended = new Promise((resolve) => child.once('close', () => resolve()));
+  }
+
+  #args(): string[] {
+    const { tls, cluster } = this.#options;
+    const scheme = tls === undefined ? 'http' : 'https';
+    const peer = `http://127.0.0.1:${this.#port + 1}`;
+    const name = cluster?.name ?? 'one';
+    // biome-ignore format: one option with its value per line says more
+    return [
+      '--name', name,
+      '--data-dir', join(this.folder, 'data'),
+      '--listen-client-urls', `${scheme}://${this.address},${scheme}://${this.other}`,
+      '--advertise-client-urls', `${scheme}://${this.address}`,
+      '--listen-peer-urls', peer,
+      '--initial-advertise-peer-urls', peer,
+      '--initial-cluster', cluster?.members ?? `${name}=${peer}`,
+      // Short, so that tests are; what a lease can be at least follows from it. A cluster on a busy machine needs more.
+      '--heartbeat-interval', cluster === undefined ? '20' : '100',
+      '--election-timeout', cluster === undefined ? '200' : '1000',
+      '--log-level', 'warn',
+      ...(tls === undefined ? [] : [
+        '--cert-file', tls.cert, '--key-file', tls.key, '--trusted-ca-file', tls.ca, '--client-cert-auth',
+      ]),
+    ];
+  }
+
+  stop(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  async kill(): Promise<void> {
+    this.#child?.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  async etcdctl(...args: string[]): Promise<string> {
+    const { tls } = this.#options;
+    const secure = tls === undefined ? [] : ['--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key];
+    const endpoint = `--endpoints=${tls === undefined ? 'http' : 'https'}://${this.address}`;
+    const env = { ETCDCTL_API: '3' };
+    return (await exec('etcdctl', [endpoint, ...secure, ...args], { env })).stdout;
+  }
+}
+
+/** Writes a certificate authority and one certificate for 127.0.0.1 that serves and asks; returns the paths. */
+export async function makeCertificates(folder: string): Promise<{ ca: string; cert: string; key: string }> {
+  const at = (name: string) => join(folder, name);
+  const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  // biome-ignore format: one step per line
+  await exec('openssl', ['req', '-x509', ...ec, '-subj', '/CN=weft test', '-keyout', at('ca.key'), '-out', at('ca.pem')]);
+  const extensions = [
+    '-addext',
+    'subjectAltName=IP:127.0.0.1',
+    '-addext',
+    'extendedKeyUsage=serverAuth,clientAuth',
+  ];
+  // biome-ignore format: one step per line
+  await exec('openssl', ['req', '-x509', ...ec, '-subj', '/CN=weft', ...extensions, '-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-keyout', at('key.pem'), '-out', at('cert.pem')]);
+  return { ca: at('ca.pem'), cert: at('cert.pem'), key: at('key.pem') };
+}
