@@ -1,0 +1,108 @@
+/**
+ * How fast containers on two hosts are with each other: `make bench-throughput`. Ratios to what the hosts reach between themselves in the
+ * same round are what counts: the paths take turns, so that a busy machine disturbs all of them alike.
+ *
+ * Usage: tsx bench/throughput.ts [--mtu 1500,9000] [--rounds 5] [--seconds 1] [--only WORD,...] [--nat] [--weft DIR] [--json FILE]
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { table } from '../cli/table.ts';
+import { realAmbient } from '../runtime/ambient.ts';
+import { median } from './statistics.ts';
+import { MEASURES, measure, type Sample, startServers } from './throughput-measure.ts';
+import { openPaths, type Path } from './throughput-paths.ts';
+
+const { values } = parseArgs({
+  options: {
+    mtu: { type: 'string', default: '1500,9000' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+    nat: { type: 'boolean', default: false },
+    weft: { type: 'string', default: path.resolve(import.meta.dirname, '../dist/bin') },
+    json: { type: 'string' },
+  },
+});
+
+interface Row {
+  mtu: number;
+  path: string;
+  /** One for each round. */
+  samples: Sample[];
+  /** To the hosts' in the same round. */
+  ratios: Sample[];
+}
+
+async function rows(mtu: number, pingpong: string): Promise<Row[]> {
+  const paths = await openPaths({
+    ...{ ambient: realAmbient(process.env), bin: path.resolve(values.weft), mtu, nat: values.nat },
+    only: values.only.split(',').filter(Boolean),
+  });
+  try {
+    await Promise.all(paths.map((one) => startServers(one, pingpong)));
+    const found = paths.map(({ name }): Row => ({ mtu, path: name, samples: [], ratios: [] }));
+    for (let round = 0; round < Number(values.rounds); round += 1) {
+      const samples = await oneRound(paths, pingpong, mtu);
+      const [hosts] = samples;
+      for (const [i, sample] of samples.entries()) {
+        found[i]?.samples.push(sample);
+        if (hosts !== undefined) found[i]?.ratios.push(quotient(sample, hosts));
+      }
+      process.stderr.write(`MTU ${mtu}: round ${round + 1} of ${values.rounds}\n`);
+    }
+    return found;
+  } finally {
+    for (const { lab } of paths) await lab.close();
+  }
+}
+
+/** One measure after the other, each by all paths in turn: what is compared is close in time. */
+async function oneRound(paths: readonly Path[], pingpong: string, mtu: number): Promise<Sample[]> {
+  const samples = paths.map((): Partial<Sample> => ({}));
+  for (const kind of ['tcp', 'streams', 'udp', 'requests'] as const) {
+    for (const [i, one] of paths.entries()) {
+      Object.assign(
+        samples[i] ?? {},
+        await measure(one, kind, { pingpong, mtu, seconds: Number(values.seconds) }),
+      );
+    }
+  }
+  return samples as Sample[];
+}
+
+function quotient(sample: Sample, base: Sample): Sample {
+  const entries = MEASURES.map(({ key }) => [key, sample[key] / base[key]]);
+  return Object.fromEntries(entries) as Sample;
+}
+
+const of = (samples: readonly Sample[], key: keyof Sample) => median(samples.map((sample) => sample[key]));
+
+function report(all: readonly Row[]): string {
+  const head = ['MTU', 'PATH', ...MEASURES.flatMap(({ title }) => [title, 'RATIO'])];
+  const lines = all.map(({ mtu, path: name, samples, ratios }) => [
+    `${mtu}`,
+    name,
+    ...MEASURES.flatMap(({ key, show }) => [show(of(samples, key)), of(ratios, key).toFixed(2)]),
+  ]);
+  return table([head, ...lines]).join('\n');
+}
+
+if (process.getuid?.() !== 0) throw new Error('the benchmark makes network namespaces: run it as root');
+const folder = mkdtempSync(path.join(os.tmpdir(), 'weft-bench-'));
+const pingpong = path.join(folder, 'pingpong');
+try {
+  execFileSync('cc', ['-O2', '-static', '-o', pingpong, path.join(import.meta.dirname, 'pingpong.c')]);
+  const load = os.loadavg()[0]?.toFixed(1);
+  const all: Row[] = [];
+  for (const mtu of values.mtu.split(',').map(Number)) all.push(...(await rows(mtu, pingpong)));
+  const [cpu] = os.cpus();
+  const machine = `Linux ${os.release()}, ${os.cpus().length} × ${cpu?.model}; load ${load} before, ${os.loadavg()[0]?.toFixed(1)} after; medians of ${values.rounds} rounds; ${values.nat ? 'with' : 'without'} masquerade`;
+  process.stdout.write(`${machine}\n\n${report(all)}\n`);
+  if (values.json !== undefined)
+    writeFileSync(values.json, `${JSON.stringify({ machine, rows: all }, null, 1)}\n`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
