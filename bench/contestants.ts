@@ -57,7 +57,7 @@ export async function openContestants(
   const contestants: Contestant[] = [];
   for (const [way, network] of ENTRIES) {
     if (!wanted(way, network)) continue;
-    const host = await ground.host(`${way}-${network}-${contestants.length}`);
+    const host = await ground.host(`${way}-${network}`);
     const job = await jobsOf(ground, folders, way, network, host);
     const one: Contestant = { way, network, host, job };
     if (way === 'agent') one.agent = await startAgent(host, folders.weft);

@@ -28,7 +28,9 @@ const where = read<Where>(positionals[1]);
 
 function series(verb: Verb, way: Way, network: Network, name: string, look: Series['look']): Series[] {
   const points = results.latency
-    .filter((one) => one.verb === verb && one.way === way && one.network === network)
+    .filter(
+      (one) => one.verb === verb && one.way === way && one.network === network && one.beside === undefined,
+    )
     .map(({ level, median }) => [level, median] as const);
   return points.length === 0 ? [] : [{ name, look, points }];
 }

@@ -69,7 +69,7 @@ export async function openGround(): Promise<Ground> {
     dir,
     floor,
     host: async (name) => {
-      const { host } = start(name, enter);
+      const { host } = start(`${name}-${closers.length}`, enter);
       await host.shell(
         `ip link set lo up; mkdir -p '${host.dir}/run'; mount -t tmpfs tmpfs '${host.dir}/run'`,
       );

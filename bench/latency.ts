@@ -6,16 +6,18 @@ import { summarize } from './statistics.ts';
 
 /** Links per container namespace while a host is filled; what counts is what stands on the host. */
 const LINKS_PER_NAMESPACE = 50;
-/** What is quick is measured so many times for each time that the rest is: its p99 needs it, and it costs nothing. */
-const QUICK = 4;
+/** The cold path takes part in one of so many rounds: it takes more time than all others together, and most of it is Node's start. */
+const COLD_ROUNDS = 4;
 
 /**
  * Measures at each level (number of containers, that which is measured included), in ascending order. The contestants take turns, so
- * that a noisy machine disturbs all of them alike.
+ * that a noisy machine disturbs all of them alike. So do, at the last level, `twins` of theirs that have no container: what grows with the
+ * number of containers must not be taken for what grew with the machine's load since the first level.
  */
 export async function measureLatency(
   ground: Ground,
   contestants: readonly Contestant[],
+  twins: readonly Contestant[],
   folders: Folders,
   levels: readonly number[],
   rounds: number,
@@ -24,14 +26,22 @@ export async function measureLatency(
   const results: Latency[] = [];
   const [measured = ''] = await ground.namespaces('measured', 1);
   let filled = 0;
-  for (const level of [...levels].sort((a, b) => a - b)) {
+  const ascending = [...levels].sort((a, b) => a - b);
+  for (const level of ascending) {
     tell(`filling to ${level - 1} containers`);
     await fill(ground, contestants, folders, filled, level - 1);
     filled = Math.max(filled, level - 1);
     tell(`measuring container ${level}`);
-    for (const { way, network, times } of await measure(contestants, measured, level, rounds)) {
+    const isLast = level === ascending.at(-1) && level > 1;
+    const all = [
+      ...contestants.map((contestant) => newSeries(contestant, { level })),
+      ...(isLast ? twins.map((twin) => newSeries(twin, { level: 1, beside: level })) : []),
+    ];
+    await measure(all, measured, rounds);
+    for (const { contestant, labels, times } of all) {
+      const { way, network } = contestant;
       for (const verb of ['ADD', 'DEL'] as const) {
-        results.push({ verb, level, way, network, ...summarize(times[verb]) });
+        results.push({ verb, ...labels, way, network, ...summarize(times[verb]) });
       }
     }
   }
@@ -64,33 +74,29 @@ async function fill(
   );
 }
 
-interface Measured extends Pick<Contestant, 'way' | 'network'> {
+interface Measured {
+  contestant: Contestant;
+  labels: Pick<Latency, 'level' | 'beside'>;
   /** Milliseconds. */
   times: Record<Verb, number[]>;
 }
 
-async function measure(
-  contestants: readonly Contestant[],
-  netns: string,
-  level: number,
-  rounds: number,
-): Promise<Measured[]> {
-  const all = contestants.map((contestant) => {
-    const { way, network } = contestant;
-    return { contestant, measured: { way, network, times: { ADD: [], DEL: [] } } as Measured };
-  });
+const newSeries = (contestant: Contestant, labels: Measured['labels']): Measured => ({
+  contestant,
+  labels,
+  times: { ADD: [], DEL: [] },
+});
+
+async function measure(all: readonly Measured[], netns: string, rounds: number): Promise<void> {
   for (let round = -1; round < rounds; round++) {
-    for (const { contestant, measured } of all) {
+    for (const { contestant, labels, times } of all) {
       const { way, host, job } = contestant;
-      const quick = way !== 'cold' && way !== 'reference';
-      for (let repeated = 0; repeated < (quick ? QUICK : 1); repeated++) {
-        for (const verb of ['ADD', 'DEL'] as const) {
-          // As many attachments were there before: a number that no other has.
-          const [done] = await host.run([job(verb, { number: level, netns, ifname: 'eth0' })]);
-          if (done && round >= 0) measured.times[verb].push(done.end - done.start);
-        }
+      if (way === 'cold' && round % COLD_ROUNDS !== 0) continue;
+      for (const verb of ['ADD', 'DEL'] as const) {
+        // As many attachments were there before: a number that no other has.
+        const [done] = await host.run([job(verb, { number: labels.level, netns, ifname: 'eth0' })]);
+        if (done && round >= 0) times[verb].push(done.end - done.start);
       }
     }
   }
-  return all.map(({ measured }) => measured);
 }

@@ -7,6 +7,8 @@ export interface Latency extends Summary {
   verb: Verb;
   /** How many containers the host has with this one. */
   level: number;
+  /** On a host that was measured in turn with those of this level, so that the two can be compared. */
+  beside?: number;
   way: Way;
   network: Network;
 }
@@ -54,7 +56,12 @@ export type Table = readonly (readonly string[])[];
 
 export const find = (latency: readonly Latency[], verb: Verb, level: number, way: Way, network: Network) =>
   latency.find(
-    (one) => one.verb === verb && one.level === level && one.way === way && one.network === network,
+    (one) =>
+      one.verb === verb &&
+      one.level === level &&
+      one.way === way &&
+      one.network === network &&
+      one.beside === undefined,
   );
 
 const ms = (value: number | undefined) =>
@@ -122,24 +129,21 @@ export function floors({ latency }: Results): Table {
   return [head, ...rows];
 }
 
-/** The last level beside the first. */
+/** The last level beside an empty host, in the same rounds. Empty when there is one level alone. */
 export function growth({ latency }: Results): Table {
-  const levels = levelsOf(latency);
-  const [first = 1, last = 1] = [levels[0], levels.at(-1)];
-  const ways: readonly Way[] = ['cold', 'agent', 'reference', 'floor'];
-  const head = ['', ...ways];
+  const empty = latency.filter(({ beside }) => beside !== undefined);
+  const ways = [...new Set(empty.map(({ way }) => way))].filter((way) => way !== 'process');
   const rows = (['ADD', 'DEL'] as const).flatMap((verb) =>
-    (['plain', 'iptables', 'nftables'] as const).map((network) => [
-      `${verb} ${network}, ${last} to ${first}`,
-      ...ways.map((way) =>
-        ratio(
-          find(latency, verb, last, way, network)?.median,
-          find(latency, verb, first, way, network)?.median,
-        ),
-      ),
-    ]),
+    [...new Set(empty.map(({ network }) => network))].map((network) => {
+      const ratios = ways.map((way) => {
+        const first = empty.find((one) => one.verb === verb && one.way === way && one.network === network);
+        const last = find(latency, verb, first?.beside ?? 0, way, network);
+        return ratio(last?.median, first?.median);
+      });
+      return [`${verb} ${network}`, ...ratios];
+    }),
   );
-  return [head, ...rows];
+  return [[`container ${empty[0]?.beside ?? ''} to the first`, ...ways], ...rows];
 }
 
 export function burstTable({ bursts }: Results): Table {

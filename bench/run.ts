@@ -2,7 +2,7 @@
  * `make bench`: weft against Debian's containernetworking-plugins and against the floor, in one run, as whole processes. What counts
  * are the ratios: the contestants take turns, so that a noisy machine disturbs all of them alike.
  *
- * Usage: tsx bench/run.ts [--levels 1,100,200,300,400,500] [--rounds 40] [--burst 300] [--callers 8] [--weft DIR] [--reference DIR]
+ * Usage: tsx bench/run.ts [--levels 1,100,250,500] [--rounds 100] [--burst 300] [--callers 8] [--weft DIR] [--reference DIR]
  *                         [--json FILE]
  */
 import { spawnSync } from 'node:child_process';
@@ -19,8 +19,8 @@ import { median } from './statistics.ts';
 
 const { values } = parseArgs({
   options: {
-    levels: { type: 'string', default: '1,100,200,300,400,500' },
-    rounds: { type: 'string', default: '40' },
+    levels: { type: 'string', default: '1,100,250,500' },
+    rounds: { type: 'string', default: '100' },
     burst: { type: 'string', default: '300' },
     callers: { type: 'string', default: '8' },
     weft: { type: 'string', default: path.resolve(import.meta.dirname, '../dist/bin') },
@@ -50,23 +50,25 @@ async function measure(ground: Ground): Promise<Results> {
   const before = os.loadavg()[0] ?? 0;
   const callers = await compareCallers(ground);
   const contestants = await openContestants(ground, folders);
-  const numbers = values.levels.split(',').map(Number);
-  // The bursts first, while the hosts are empty. What floor and process would say there, nobody asks.
-  const hurried = contestants.filter(
-    ({ way, network }) =>
-      way === 'agent' || way === 'reference' || (way === 'cold' && network !== 'nftables'),
-  );
+  // Hosts that stay empty. The floor and a process that does nothing have none: nobody asks whether they grow.
+  const twins = await openContestants(ground, folders, (way) => way !== 'floor' && way !== 'process');
+  // The bursts first, while all hosts are empty. Node's start by 300 is no news for more than one network.
+  const hurried = twins.filter(({ way, network }) => way !== 'cold' || network === 'plain');
   const bursts = await measureBursts(ground, hurried, Number(values.burst), Number(values.callers), tell);
-  const latency = await measureLatency(ground, contestants, folders, numbers, Number(values.rounds), tell);
-  for (const { host, agent } of contestants) if (agent !== undefined) await stopAgent(host, agent);
-  const version = spawnSync(path.join(folders.reference, 'bridge'), [], { encoding: 'utf8' }).stderr;
+  const [levels, rounds] = [values.levels.split(',').map(Number), Number(values.rounds)];
+  const latency = await measureLatency(ground, contestants, twins, folders, levels, rounds, tell);
+  for (const { host, agent } of [...contestants, ...twins]) {
+    if (agent !== undefined) await stopAgent(host, agent);
+  }
+  const query = ['-W', 'containernetworking-plugins'];
+  const version = spawnSync('dpkg-query', query, { encoding: 'utf8' }).stdout.trim().replace('\t', ' ');
   return {
     machine: {
       kernel: os.release(),
       cpus: os.cpus().length,
       cpu: os.cpus()[0]?.model ?? 'processor',
       node: process.version.slice(1),
-      reference: version.split('\n')[0]?.trim() ?? '',
+      reference: version === '' ? folders.reference : version,
       load: [before, os.loadavg()[0] ?? 0],
     },
     ...{ callers, latency, bursts },
