@@ -2,26 +2,17 @@
  * The one entry of every executable: the launcher passes the name it was called by, and its own file's name.
  * A plugin's name runs the protocol skeleton; anything else is the `weft` command.
  */
-import { writeSync } from 'node:fs';
 import type { Ambient } from '../cni/ambient.ts';
 import type { PluginVerbs } from '../cni/plugin.ts';
 import { runPlugin } from '../cni/skel.ts';
 import { isPluginName, loadPlugin } from '../plugins/registry.ts';
 import { realAmbient } from '../runtime/ambient.ts';
+import { tryWriteAll } from '../runtime/write-all.ts';
 
-/** Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is not an error. */
+/** Throws what keeps the answer from being written. */
 function writeAll(fd: number, text: string): void {
-  let rest = Buffer.from(text);
-  while (rest.length > 0) {
-    try {
-      rest = rest.subarray(writeSync(fd, rest));
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'EPIPE') return;
-      if (code !== 'EAGAIN') throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
-  }
+  const code = tryWriteAll(fd, text);
+  if (code !== undefined) throw new Error(`cannot write to file descriptor ${fd}: ${code}`);
 }
 
 /** What the launcher says when the agent went away in the middle of this request: its ADD had begun to change the host. */
@@ -56,7 +47,7 @@ main(calledAs, file, args).then(
   (status) => process.exit(status),
   (error: unknown) => {
     const { message, stack } = error instanceof Error ? error : new Error(String(error));
-    writeAll(2, `weft: ${process.env.WEFT_DEBUG ? stack : message}\n`);
+    tryWriteAll(2, `weft: ${process.env.WEFT_DEBUG ? stack : message}\n`);
     process.exit(1);
   },
 );

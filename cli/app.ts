@@ -17,7 +17,9 @@ import { CniError } from '../cni/errors.ts';
 import { agent, completion, demo, plan, status, top, version } from './commands.ts';
 import { UsageError, type WeftContext } from './context.ts';
 import { net } from './net/commands.ts';
+import { network } from './network/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
+import { WEFT_VERSION } from './version.ts';
 
 const DESCRIPTION = `weft wires containers to networks: a suite of CNI plugins, and this command to use and to understand them.
 
@@ -28,6 +30,7 @@ EXAMPLES
   weft net del podnet blue                     detach it
   weft plan podnet.conflist                    what ADD would do, as ip and nft lines; touches nothing
   weft status                                  whether this host is well
+  weft network show podnet                     which hosts a network between hosts has
   weft demo bridge                             two containers, a host and the outside, simulated
   eval "$(weft completion bash)"               completion for this shell
 
@@ -49,11 +52,12 @@ ENVIRONMENT
 export function weftApplication(debug = false): Application<WeftContext> {
   const errorText = (error: unknown) => describe(error, debug);
   const root = buildRouteMap({
-    routes: { net, plan, status, top, agent, demo, version, completion },
+    routes: { net, network, plan, status, top, agent, demo, version, completion },
     docs: { brief: 'Container networks that explain themselves', fullDescription: DESCRIPTION },
   });
   return buildApplication(root, {
     name: 'weft',
+    versionInfo: { currentVersion: WEFT_VERSION },
     scanner: { caseStyle: 'allow-kebab-for-camel' },
     documentation: { caseStyle: 'convert-camel-to-kebab', onlyRequiredInUsageLine: true },
     localization: {
@@ -86,13 +90,29 @@ export async function runWeft(
   };
   const context = { process: io, ambient, terminal, home: executablesFolder() };
   const [first, ...words] = argv;
+  if (first === 'help') return await runWeft([...words, '--help'], ambient, terminal);
   if (first === '__complete') {
     const proposals = await proposeCompletions(app, words, context);
     for (const { completion, brief } of proposals) terminal.out(`${completion}\t${brief}\n`);
     return 0;
   }
   await run(app, argv, context);
-  return exitStatus(io.exitCode) || (terminal.lost?.() ? 1 : 0);
+  const status = exitStatus(io.exitCode);
+  if (status === 2) terminal.err(`see "${['weft', ...commandIn(app, argv)].join(' ')} --help"\n`);
+  return status || (terminal.lost?.() ? 1 : 0);
+}
+
+/** The words of a command line that name a command, or a group of them. */
+function commandIn(app: Application<WeftContext>, argv: readonly string[]): string[] {
+  const known: string[] = [];
+  let target: Application<WeftContext>['root'] | undefined = app.root;
+  for (const word of argv) {
+    target =
+      target && 'getRoutingTargetForInput' in target ? target.getRoutingTargetForInput(word) : undefined;
+    if (target === undefined) break;
+    known.push(word);
+  }
+  return known;
 }
 
 /** stricli tells a wrong command line from a failed command by negative numbers. */

@@ -1,7 +1,7 @@
 /** Where the command's output goes. The one place of the command that touches the process itself. */
-import { writeSync } from 'node:fs';
 import process from 'node:process';
 import { isatty, ReadStream, WriteStream } from 'node:tty';
+import { tryWriteAll } from '../runtime/write-all.ts';
 
 export interface Terminal {
   /** Text for the person or the next program. */
@@ -70,20 +70,4 @@ function realScreen(): Screen {
       };
     },
   };
-}
-
-/** Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is no error. Returns the code of another. */
-function tryWriteAll(fd: number, text: string): string | undefined {
-  let rest = Buffer.from(text);
-  while (rest.length > 0) {
-    try {
-      rest = rest.subarray(writeSync(fd, rest));
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'EPIPE') return undefined;
-      if (code !== 'EAGAIN') return code ?? String(error);
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
-  }
-  return undefined;
 }

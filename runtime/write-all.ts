@@ -1,0 +1,20 @@
+import { writeSync } from 'node:fs';
+
+/**
+ * Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is no error. Returns the code of another
+ * error, such as ENOSPC; undefined when all is written.
+ */
+export function tryWriteAll(fd: number, text: string): string | undefined {
+  let rest = Buffer.from(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') return undefined;
+      if (code !== 'EAGAIN') return code ?? String(error);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+  return undefined;
+}
