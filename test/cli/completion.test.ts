@@ -14,8 +14,18 @@ t.test('words are proposed from the command tree', async (t) => {
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => line.split('\t')[0]);
-  t.same(await propose(''), ['net', 'plan', 'status', 'top', 'agent', 'demo', 'version', 'completion']);
-  t.same(await propose('ne'), ['net']);
+  t.same(await propose(''), [
+    'net',
+    'network',
+    'plan',
+    'status',
+    'top',
+    'agent',
+    'demo',
+    'version',
+    'completion',
+  ]);
+  t.same(await propose('ne'), ['net', 'network']);
   t.same(await propose('net', 'c'), ['check']);
   t.same(await propose('net', 'add', 'po'), ['podnet']);
   t.same(await propose('net', 'status', 'p'), ['podnet', 'pubnet']);
