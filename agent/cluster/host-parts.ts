@@ -28,8 +28,8 @@ export interface HostPartsOptions {
 export function hostParts({ door, host, speaker }: HostPartsOptions): Parts {
   return {
     addresses: (asked) => underlayAddresses(host, asked),
-    overlaps: async ({ pools }, held) => {
-      const found = await overlaps(host, prefixesOf(pools), held);
+    overlaps: async ({ pools, vxlan }, held) => {
+      const found = await overlaps(host, prefixesOf(pools), held, [vxlan?.device, vxlan?.bridge]);
       return [...new Set(found.map(({ route }) => `route ${route}`))];
     },
     mac: ({ vxlan }, name) => (vxlan ? tunnelMac(name, vxlan.vni) : undefined),

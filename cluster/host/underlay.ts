@@ -107,21 +107,24 @@ export interface Overlap {
 
 /**
  * The host's routes that share addresses with pools of a network. Left out are default routes, our own, those of routing daemons that
- * announce us, and what is inside of the subnets the host holds already (its bridge, its containers).
+ * announce us, what is inside of the subnets the host holds already (its bridge, its containers), and what is on links of the network.
+ * @param own names of such links: the bridge of a stretched subnet has a route to all of it
  * Throws NetlinkError.
  */
 export async function overlaps(
   host: Namespace,
   pools: readonly string[],
   held: readonly string[] = [],
+  own: readonly (string | undefined)[] = [],
 ): Promise<Overlap[]> {
   const [links, routes] = await host.send(listLinks(), listRoutes({ table: RT_TABLE_MAIN }));
   const names = new Map(answerOf(links).map(({ index, name }) => [index, name]));
   const foreign = answerOf(routes).filter(
-    ({ dst, type, protocol }) =>
+    ({ dst, type, protocol, link }) =>
       type === UNICAST &&
       lengthOf(dst) > 0 &&
       protocol !== RTPROT_WEFT &&
+      !(link !== undefined && own.includes(names.get(link))) &&
       !held.some((subnet) => isWithin(dst, subnet)),
   );
   return pools.flatMap((pool) =>

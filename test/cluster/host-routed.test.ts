@@ -98,6 +98,11 @@ t.test('routes of a host that overlap with a network', async (t) => {
       'fd00:244:0:8::/64 via 2001:db8::9 dev eth0',
     ],
   );
+  t.match(
+    await overlaps(ns, ['10.244.1.0/24'], [], ['br0']),
+    [{ dst: '10.0.0.0/8' }],
+    'a link of the network',
+  );
   t.match(await overlaps(ns, ['10.244.1.0/24']), [
     { dst: '10.0.0.0/8' },
     { dst: '10.244.1.0/24', route: '10.244.1.0/24 dev br0' },

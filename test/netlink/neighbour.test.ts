@@ -14,16 +14,16 @@ t.test('neighbours', async (t) => {
     neighbour.addNeighbour({ ...one, link: other }),
   );
   t.equal((await refused(ns, neighbour.addNeighbour(one))).errno, 'EEXIST');
-  await ns.send(neighbour.replaceNeighbour({ ...one, mac: '02:00:00:00:00:0b' }));
+  await ns.send(neighbour.replaceNeighbour({ ...one, mac: '02:00:00:00:00:0b', protocol: 119 }));
   const seen = json('ip', '-j', 'neighbour', 'show', 'dev', 'br0', 'nud', 'permanent');
   t.match(
     seen.find(({ dst }) => dst === '10.1.0.9'),
-    { lladdr: '02:00:00:00:00:0b', state: ['PERMANENT'] },
+    { lladdr: '02:00:00:00:00:0b', state: ['PERMANENT'], protocol: '119' },
   );
   const found = (await ask(ns, neighbour.listNeighbours({ link }))).filter(({ permanent }) => permanent);
-  t.same(found.map(({ address, mac }) => [address, mac]).sort(), [
-    ['10.1.0.9', '02:00:00:00:00:0b'],
-    ['fd00::9', '02:00:00:00:00:0a'],
+  t.same(found.map(({ address, mac, protocol }) => [address, mac, protocol]).sort(), [
+    ['10.1.0.9', '02:00:00:00:00:0b', 119],
+    ['fd00::9', '02:00:00:00:00:0a', undefined],
   ]);
   await ns.send(neighbour.deleteNeighbour(link, '10.1.0.9'), neighbour.deleteNeighbour(link, 'fd00::9'));
   t.equal((await refused(ns, neighbour.deleteNeighbour(link, '10.1.0.9'))).errno, 'ENOENT');
@@ -82,4 +82,24 @@ t.test('forwarding databases of a bridge and a VXLAN', async (t) => {
     '10.9.0.2',
     '10.9.0.4',
   ]);
+});
+
+t.test('one message for both databases of a VXLAN that is a port', async (t) => {
+  const { ns, json } = await namespaceFor(t);
+  const bridge = await ask(ns, createBridge({ name: 'br0', up: true }));
+  const vxlan = { vni: 5, port: 4789, learning: false };
+  const { index } = await ask(ns, createVxlan({ name: 'vx0', vxlan, master: bridge.index, up: true }));
+  const entry = { link: index, mac: '02:00:00:00:01:01', dst: '10.9.0.2', state: 'static' } as const;
+  await ns.send(neighbour.replaceFdb({ ...entry, in: 'both' }));
+  await ns.send(neighbour.replaceFdb({ ...entry, in: 'both', dst: '10.9.0.3' }));
+  const seen = json('bridge', '-j', 'fdb', 'show', 'dev', 'vx0').filter(({ mac }) => mac === entry.mac);
+  t.match(
+    seen.find(({ flags }) => (flags as string[]).includes('self')),
+    { dst: '10.9.0.3', state: 'static' },
+  );
+  t.match(
+    seen.find(({ master }) => master === 'br0'),
+    { state: 'static' },
+  );
+  t.equal(seen.length, 2);
 });
