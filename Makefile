@@ -68,7 +68,7 @@ install: build ## put the executables where runtimes look, and weft on the path 
 	ln -sf $(BINDIR)/weft $(DESTDIR)$(SBINDIR)/weft
 
 uninstall: ## take away what `make install` put there
-	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-core.* weft-cli.cjs weft-execa.cjs weft-agent.cjs bridge ptp loopback host-local static
+	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-core.* weft-cli.cjs weft-execa.cjs weft-agent.cjs bridge ptp loopback vxlan routed host-local static
 	rm -f $(DESTDIR)$(SBINDIR)/weft
 
 clean: ## remove what was built

@@ -9,6 +9,8 @@ const SUITES = [
   'bridge',
   'ptp',
   'loopback',
+  'vxlan',
+  'routed',
   'check',
   'refusal',
   'removal',

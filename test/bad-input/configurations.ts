@@ -11,6 +11,9 @@ export const STATIC = { type: 'static', addresses: [{ address: '10.1.0.5/24', ga
 
 export const BRIDGE = { ...V, name: 'bad', type: 'bridge', bridge: 'br0', isGateway: true, ipam: HOST_LOCAL };
 export const PTP = { ...V, name: 'bad', type: 'ptp', ipam: HOST_LOCAL };
+const POOL = { pool: '10.244.0.0/16' };
+export const VXLAN = { ...V, name: 'bad', type: 'vxlan', ...POOL };
+export const ROUTED = { ...V, name: 'bad', type: 'routed', ...POOL };
 export const LOOPBACK = { ...V, name: 'bad', type: 'loopback' };
 /** As another plugin would hand it on. */
 export const LEASES = { ...V, name: 'bad', type: 'bridge', ipam: HOST_LOCAL };
@@ -21,6 +24,8 @@ export const GOOD: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   bridge: BRIDGE,
   ptp: PTP,
   loopback: LOOPBACK,
+  vxlan: VXLAN,
+  routed: ROUTED,
   'host-local': LEASES,
   static: FIXED,
 };

@@ -5,6 +5,8 @@ import { staticSchema } from '../../ipam/static/config.ts';
 import { bridge } from '../../plugins/bridge/bridge.ts';
 import { schema as loopbackSchema } from '../../plugins/loopback/schema.ts';
 import { ptp } from '../../plugins/ptp/ptp.ts';
+import { routed } from '../../plugins/routed/routed.ts';
+import { vxlan } from '../../plugins/vxlan/vxlan.ts';
 import { GOOD } from './configurations.ts';
 import { difference, makePlace, problems } from './place.ts';
 import { shown } from './table.ts';
@@ -18,6 +20,8 @@ interface Schema {
 const SCHEMAS: Readonly<Record<string, object>> = {
   bridge: bridge.config.schema,
   ptp: ptp.config.schema,
+  vxlan: vxlan.config.schema,
+  routed: routed.config.schema,
   loopback: loopbackSchema,
   'host-local': hostLocalSchema.schema,
   static: staticSchema.schema,

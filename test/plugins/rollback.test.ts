@@ -2,18 +2,22 @@
 import t from 'tap';
 import { openDoor } from '../../netlink/namespace.ts';
 import { firewallLines, leases, links } from '../support/host.ts';
+import { join, ROUTED, VXLAN } from './cluster-world.ts';
 import { type Failure, failingDoor } from './failing-door.ts';
 import { BRIDGE, makeWorld } from './world.ts';
 
 const PTP = { ...BRIDGE, name: 'ptpnet', type: 'ptp' };
 
-const MASQUERADING = { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' };
+const BACKEND = { ipMasqBackend: 'nftables' };
+const MASQUERADING = { ...BRIDGE, ipMasq: true, ...BACKEND };
+const BETWEEN_HOSTS = [VXLAN, ROUTED].map((config) => ({ ...config, ...BACKEND }));
 
-for (const config of [BRIDGE, PTP, MASQUERADING]) {
+for (const config of [BRIDGE, PTP, MASQUERADING, ...BETWEEN_HOSTS]) {
   t.test(
     `${config.type}${'ipMasq' in config ? ' with masquerade' : ''}: a failure at any point is undone`,
     async (t) => {
       const world = await makeWorld(t);
+      join(world.host, config.name);
       const container = await world.container();
       /** False when the ADD ended before its n-th question. */
       const attempt = async (n: number, failure: Failure): Promise<boolean> => {
