@@ -52,6 +52,11 @@ export class EtcdClient {
     this.where = `etcd at ${options.endpoints.join(', ')}`;
   }
 
+  /** Milliseconds. */
+  get patience(): number {
+    return this.#options.patience;
+  }
+
   /** The endpoint that answered last. */
   get endpoint(): string {
     return this.#options.endpoints[this.#current] ?? '';
@@ -129,13 +134,7 @@ export class EtcdClient {
       return await work(token === '' ? {} : { authorization: token });
     } catch (error) {
       if (!isTokenTrouble(error)) throw this.#explained(error);
-      if (this.#options.user === undefined) {
-        throw new RegistryError(
-          'invalid',
-          `${this.where} wants a user: add user=NAME to the registry's location`,
-          { cause: error },
-        );
-      }
+      if (this.#options.user === undefined) throw this.#wantsUser(error);
       this.#token = undefined;
       const fresh = await this.#authenticate(endpoint);
       return await work({ authorization: fresh }).catch((again: unknown) => {
@@ -173,14 +172,15 @@ export class EtcdClient {
 
   #explained(error: unknown): unknown {
     if (!(error instanceof EtcdError) || error.code !== CODE.permissionDenied) return error;
-    const who = this.#options.user === undefined ? 'a client without user' : `user ${this.#options.user}`;
-    return new RegistryError(
-      'invalid',
-      `${this.where} does not let ${who} read and write below the registry's prefix: grant it a role that does`,
-      {
-        cause: error,
-      },
-    );
+    const { user } = this.#options;
+    if (user === undefined) return this.#wantsUser(error);
+    const what = `does not let user ${user} read and write below the registry's prefix: grant it a role that does`;
+    return new RegistryError('invalid', `${this.where} ${what}`, { cause: error });
+  }
+
+  #wantsUser(cause: unknown): RegistryError {
+    const what = "wants a user: add user=NAME to the registry's location";
+    return new RegistryError('invalid', `${this.where} ${what}`, { cause });
   }
 }
 
@@ -199,6 +199,12 @@ function answerOf<T>(text: string, status: number): T {
   try {
     answer = JSON.parse(text) as Json;
   } catch {
+    if (/CommonName of client/.test(text)) {
+      // etcd would take the name for a user where gRPC is spoken, and rather refuses than does otherwise here.
+      const words =
+        'refuses client certificates with a common name while passwords are on: wanted one without CN';
+      throw new EtcdError(CODE.invalidArgument, words);
+    }
     throw new Error(
       `answered ${status} with what is no JSON: ${text.slice(0, 80).trim()}: is it etcd 3.4 or later?`,
     );

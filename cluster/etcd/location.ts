@@ -15,6 +15,8 @@ export interface EtcdLocation {
   passwordFile?: string;
   /** Seconds that a host keeps what it holds after its last sign of life. */
   ttl: number;
+  /** Seconds for one request to one endpoint, and between questions whether a silent watch lives. */
+  timeout: number;
 }
 
 /** The variable that has the password, when no file has it. */
@@ -27,7 +29,8 @@ const DEFAULT_PREFIX = '/weft';
  * containers keep their network meanwhile, so that nobody must get its subnet soon; a host that died without leaving blocks a subnet as long.
  */
 const DEFAULT_TTL = 24 * 60 * 60;
-const PARAMETERS = ['ca', 'cert', 'key', 'user', 'password-file', 'ttl'] as const;
+const DEFAULT_TIMEOUT = 5;
+const PARAMETERS = ['ca', 'cert', 'key', 'user', 'password-file', 'ttl', 'timeout'] as const;
 
 /** Throws RegistryError(invalid). */
 export function parseEtcdLocation(location: string): EtcdLocation {
@@ -65,7 +68,8 @@ export function parseEtcdLocation(location: string): EtcdLocation {
   return {
     endpoints,
     prefix,
-    ttl: ttlOf(value('ttl'), fail),
+    ttl: secondsOf('ttl', value('ttl'), DEFAULT_TTL, fail),
+    timeout: secondsOf('timeout', value('timeout'), DEFAULT_TIMEOUT, fail),
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined || key === undefined ? {} : { cert, key }),
     ...(user === undefined ? {} : { user }),
@@ -84,8 +88,13 @@ function endpointOf(text: string, secure: boolean, fail: (message: string) => ne
   return `${secure ? 'https' : 'http'}://${match[1]}:${port}`;
 }
 
-function ttlOf(text: string | undefined, fail: (message: string) => never): number {
-  if (text === undefined) return DEFAULT_TTL;
-  if (!/^\d{1,9}$/.test(text) || Number(text) < 1) return fail(`found ttl=${text}, wanted seconds from 1`);
+function secondsOf(
+  key: string,
+  text: string | undefined,
+  usual: number,
+  fail: (message: string) => never,
+): number {
+  if (text === undefined) return usual;
+  if (!/^\d{1,9}$/.test(text) || Number(text) < 1) return fail(`found ${key}=${text}, wanted seconds from 1`);
   return Number(text);
 }

@@ -6,21 +6,18 @@ import { EtcdClient } from './client.ts';
 import { EtcdStore, type EtcdStoreOptions } from './etcd-store.ts';
 import { type EtcdLocation, PASSWORD_VARIABLE, parseEtcdLocation } from './location.ts';
 
-/** Milliseconds for one request to one endpoint. */
-const PATIENCE = 5000;
-
 /** Throws RegistryError(invalid). The location's prefix, and how long what is registered lasts, follow from the text. */
 export function openEtcd(
   location: string,
   env: Readonly<Record<string, string | undefined>>,
   hooks: Pick<EtcdStoreOptions, 'renewed' | 'expired'>,
 ): EtcdStore {
-  const { endpoints, prefix, ttl, user, ...files } = parseEtcdLocation(location);
+  const { endpoints, prefix, ttl, timeout, user, ...files } = parseEtcdLocation(location);
   const tls = tlsOf(files);
   const password = user === undefined ? undefined : passwordOf(user, files.passwordFile, env);
   const client = new EtcdClient({
     endpoints,
-    patience: PATIENCE,
+    patience: timeout * 1000,
     ...(tls === undefined ? {} : { tls }),
     ...(user === undefined || password === undefined ? {} : { user, password }),
   });

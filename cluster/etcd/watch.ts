@@ -3,8 +3,7 @@ import type { NetworkState, Watch, WatchHooks } from '../registry.ts';
 import { decode, type EtcdClient, encode, type Json } from './client.ts';
 import { type Kvs, stateOf } from './keys.ts';
 
-/** Milliseconds between questions whether a silent stream lives, and between attempts when etcd is away. */
-const PING = 5000;
+/** Milliseconds between attempts when etcd is away. */
 const RETRY = { first: 100, longest: 5000 };
 
 interface KeyValue {
@@ -117,6 +116,7 @@ export class NetworkWatch implements Watch {
     const stop = () => stream.abort();
     this.#ended.signal.addEventListener('abort', stop);
     let dead: unknown;
+    // A server that stopped, or a cable that was cut, leaves a stream open and silent.
     const ping = setInterval(() => {
       this.#client
         .callAt(endpoint, '/v3/kv/range', { ...range(this.#base), count_only: true })
@@ -124,7 +124,7 @@ export class NetworkWatch implements Watch {
           dead ??= error;
           stop();
         });
-    }, PING);
+    }, this.#client.patience);
     const create_request = { ...range(this.#base), start_revision: String(this.#revision + 1n) };
     try {
       await this.#client.follow(endpoint, '/v3/watch', { create_request }, stream.signal, (result) => {

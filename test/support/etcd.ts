@@ -22,6 +22,8 @@ export interface Etcd {
   /** As start(), without waiting. */
   launch(...more: string[]): void;
   etcdctl(...args: string[]): Promise<string>;
+  /** Throws when it does not. */
+  answers(): Promise<boolean>;
 }
 
 export interface EtcdOptions {
@@ -65,12 +67,17 @@ class EtcdProcess implements Etcd {
 
   async start(...more: string[]): Promise<void> {
     this.launch(...more);
-    await until(`etcd at ${this.address} answers`, () => this.etcdctl('endpoint', 'health'), 30_000).catch(
+    await until(`etcd at ${this.address} answers`, () => this.answers(), 30_000).catch(
       async (error: unknown) => {
         const log = await readFile(join(this.folder, 'log'), 'utf8');
         throw new Error(`etcd did not start: ${log.slice(-2000)}`, { cause: error });
       },
     );
+  }
+
+  async answers(): Promise<boolean> {
+    await this.etcdctl('endpoint', 'health');
+    return true;
   }
 
   launch(...more: string[]): void {
@@ -131,19 +138,39 @@ class EtcdProcess implements Etcd {
   }
 }
 
-/** Writes a certificate authority and one certificate for 127.0.0.1 that serves and asks; returns the paths. */
-export async function makeCertificates(folder: string): Promise<{ ca: string; cert: string; key: string }> {
+export interface Certificates {
+  ca: string;
+  /** Serves at 127.0.0.1 and asks; without a common name. */
+  cert: string;
+  key: string;
+  /** Asks, and has a common name. */
+  named: { cert: string; key: string };
+}
+
+/** Writes a certificate authority and two certificates of its own into a folder; returns the paths. */
+export async function makeCertificates(folder: string): Promise<Certificates> {
   const at = (name: string) => join(folder, name);
   const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-  // biome-ignore format: one step per line
-  await exec('openssl', ['req', '-x509', ...ec, '-subj', '/CN=weft test', '-keyout', at('ca.key'), '-out', at('ca.pem')]);
-  const extensions = [
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-    '-addext',
-    'extendedKeyUsage=serverAuth,clientAuth',
-  ];
-  // biome-ignore format: one step per line
-  await exec('openssl', ['req', '-x509', ...ec, '-subj', '/CN=weft', ...extensions, '-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-keyout', at('key.pem'), '-out', at('cert.pem')]);
-  return { ca: at('ca.pem'), cert: at('cert.pem'), key: at('key.pem') };
+  const authority = ['-subj', '/O=weft/CN=weft test', '-keyout', at('ca.key'), '-out', at('ca.pem')];
+  await exec('openssl', ['req', '-x509', ...ec, ...authority]);
+  const make = async (name: string, subject: string) => {
+    const names = [
+      '-addext',
+      'subjectAltName=IP:127.0.0.1',
+      '-addext',
+      'extendedKeyUsage=serverAuth,clientAuth',
+    ];
+    const by = ['-CA', at('ca.pem'), '-CAkey', at('ca.key')];
+    const out = { cert: at(`${name}.pem`), key: at(`${name}.key`) };
+    await exec('openssl', [
+      ...['req', '-x509', ...ec, '-subj', subject, ...names, ...by],
+      ...['-keyout', out.key, '-out', out.cert],
+    ]);
+    return out;
+  };
+  return {
+    ca: at('ca.pem'),
+    ...(await make('host', '/O=weft')),
+    named: await make('named', '/O=weft/CN=weft'),
+  };
 }
