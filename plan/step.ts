@@ -69,9 +69,9 @@ export interface AddressStep {
   noPrefixRoute?: boolean;
   /**
    * For a shared link (a gateway address on a bridge): stays at DEL, and what happens to another address of the same
-   * family and an overlapping prefix that is there already.
+   * family and an overlapping prefix that is there already. `beside`: it stays, too.
    */
-  shared?: 'refuse' | 'replace';
+  shared?: 'refuse' | 'replace' | 'beside';
 }
 
 export interface RouteStep {

@@ -20,7 +20,8 @@ export interface PlanInput<C> {
   hostId: string;
 }
 
-export type Verb = 'ADD' | 'CHECK' | 'DEL' | 'GC' | 'STATUS';
+/** PLAN: of `weft plan`, which knows nothing of this host. */
+export type Verb = 'ADD' | 'CHECK' | 'DEL' | 'GC' | 'STATUS' | 'PLAN';
 
 /**
  * A plugin, stated as a plan. All functions but `resolve` are pure: no I/O, no clock, no randomness. The plan has two parts

@@ -10,8 +10,8 @@ interface Completed extends PluginConf {
 }
 
 /**
- * Addresses come from the cluster's IPAM unless another is asked for, traffic to the world is masqueraded, and the MTU is what fits through the
- * underlay. DEL, GC and CHECK need none of it. Throws CniError(tryAgain, notAvailable, limitedConnectivity or io).
+ * Addresses come from the cluster's IPAM unless another is asked for, traffic to the world is masqueraded, and the MTU is what is asked for as far
+ * as it fits through the underlay. Only ADD and STATUS need the membership; CHECK compares with the MTU that ADD answered. Throws CniError(tryAgain, notAvailable, limitedConnectivity or io).
  */
 export function withMembership<C extends Completed>(
   config: C,
@@ -25,9 +25,10 @@ export function withMembership<C extends Completed>(
     ipMasq: config.ipMasq ?? true,
     ipam: ipam.type === 'cluster' ? { ...ipam, ...addressing } : ipam,
   };
+  if (verb === 'PLAN') return completed;
   const { cacheDir } = ambient.paths;
   if (verb === 'STATUS') requireGoodStanding(cacheDir, config.name, ambient.now());
-  if (verb !== 'ADD') return completed;
+  if (verb !== 'ADD') return { ...completed, mtu: 0 };
   const { mtu } = requireMembership(cacheDir, config.name, ambient.now());
-  return { ...completed, mtu: config.mtu || mtu };
+  return { ...completed, mtu: Math.min(config.mtu || mtu, mtu) };
 }

@@ -29,7 +29,7 @@ export async function putBack({ entry, step }: Finding, surroundings: Surroundin
 
 /** Others' addresses are not removed for ours, whatever the configuration allows an ADD. */
 function unforced(step: Step): Step {
-  return step.kind === 'address' && step.shared ? { ...step, shared: 'refuse' } : step;
+  return step.kind === 'address' && step.shared === 'replace' ? { ...step, shared: 'refuse' } : step;
 }
 
 async function intoBridge(port: string, bridge: string, { host }: Surroundings): Promise<void> {

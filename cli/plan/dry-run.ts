@@ -109,7 +109,7 @@ async function planAdd(
 ): Promise<{ plan: Plan; result: Result }> {
   const { attachment, args, prevResult, ambient } = request;
   const given = request.config as PluginConf;
-  const config = definition?.resolve?.(given, ambient, 'CHECK') ?? given;
+  const config = definition?.resolve?.(given, ambient, 'PLAN') ?? given;
   if (config.ipam?.type === 'cluster') {
     notes.push(
       'addresses are those of a host that holds the first part of the pool, the MTU is what fits: `weft agent` knows both',

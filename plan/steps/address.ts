@@ -97,7 +97,7 @@ async function applyShared(step: AddressStep, index: number, run: Run): Promise<
     (other): other is AddressStep =>
       other.kind === 'address' && other.dev === step.dev && other.in === step.in,
   );
-  const others = conflicting(step, siblings, found);
+  const others = step.shared === 'beside' ? [] : conflicting(step, siblings, found);
   if (others.length > 0 && step.shared !== 'replace') {
     throw new CniError(
       ErrorCode.conflict,

@@ -130,12 +130,12 @@ export function bridgeLinks(input: PlanInput<BridgeConf>): Step[] {
 
 /** Gateways and default routes that the configuration asks for and IPAM did not give. */
 export function bridgeAnswer(config: BridgeConf, ipam: IpamResult): IpamResult {
-  requireMtu('bridge', config.mtu, ipam.ips);
-  checkAddresses('bridge', ipam.ips);
+  requireMtu(config.type, config.mtu, ipam.ips);
+  checkAddresses(config.type, ipam.ips);
   if (!isGateway(config)) return ipam;
-  requireAddresses('bridge', ipam, 'isGateway needs one');
+  requireAddresses(config.type, ipam, 'isGateway needs one');
   const ips = ipam.ips.map((ip) => ({ ...ip, gateway: ip.gateway ?? firstAddress(ip.address) }));
-  refuseOwnGateway('bridge', ips);
+  refuseOwnGateway(config.type, ips);
   const outside = ips.find(({ address, gateway }) => !overlap(gateway, address) && !isLinkLocal(gateway));
   if (outside) {
     throw refuse(

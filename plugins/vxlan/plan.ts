@@ -70,7 +70,10 @@ export function vxlanAnswer(config: VxlanConf, ipam: IpamResult): IpamResult {
 
 export function vxlanAddresses(input: PlanInput<VxlanConf>, answer: IpamResult): Step[] {
   const { config, attachment } = input;
-  const steps = bridgeAddresses(bridgeInput(input, answer), answer);
+  // When the host comes to hold another subnet, containers of the one before still have their gateway.
+  const steps = bridgeAddresses(bridgeInput(input, answer), answer).map(
+    (step): Step => (step.kind === 'address' && step.shared ? { ...step, shared: 'beside' } : step),
+  );
   if (!(config.ipMasq ?? true) || answer.ips.length === 0) return steps;
   return [...steps, masquerade(attachment, answer.ips, config.ipMasqBackend, poolsOf(config))];
 }

@@ -85,6 +85,21 @@ t.test('what goes to other hosts keeps its address, what goes to the world does 
   t.ok(await ping(a.netns, '10.244.9.9'), 'the answer to its own address comes back');
 });
 
+t.test('a host that comes to hold another subnet serves old containers and new ones', async (t) => {
+  const world = await makeWorld(t);
+  const config = { ...VXLAN, ...FOUR, cniVersion: '1.0.0', mtu: 9000 };
+  join(world.host, 'tunnels', { subnets: ['10.244.3.0/24'], pools: ['10.244.0.0/16'] });
+  const [a, b] = [await world.container(), await world.container()];
+  const old = await world.add(config, a);
+  join(world.host, 'tunnels', { subnets: ['10.244.9.0/24'], pools: ['10.244.0.0/16'], mtu: 1300 });
+  t.match((await world.add(config, b)).ips, [{ address: '10.244.9.2/24', gateway: '10.244.9.1' }]);
+  t.ok(await ping(a.netns, '10.244.9.2'), 'from the old subnet to the new one');
+  t.ok(await ping(b.netns, '10.244.3.1'));
+  const mtu = async (netns: string) => (await ip(netns, 'link', 'show', 'eth0'))[0].mtu;
+  t.same([await mtu(a.netns), await mtu(b.netns)], [1450, 1300], 'not more than fits, whatever is asked for');
+  await world.ok('CHECK', config, { container: a, prevResult: old });
+});
+
 t.test('a stretched subnet: one gateway for all hosts, and a MAC that stays with the address', async (t) => {
   const world = await makeWorld(t);
   const L2 = { ...VXLAN_L2, ...FOUR };
