@@ -8,9 +8,9 @@ import { checksumOffload } from '../../netlink/offload.ts';
 import { listRoutes, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Member } from '../registry.ts';
-import { macOf, type Uplink } from './desired.ts';
+import { isWithin, macOf, type Uplink } from './desired.ts';
 import { type Device, type Entry, type HostState, RTPROT_WEFT } from './state.ts';
-import { answerOf, isWithin, uplinksOf } from './underlay.ts';
+import { answerOf, uplinksOf } from './underlay.ts';
 
 const UNICAST = 1;
 const UNREACHABLE = 7;

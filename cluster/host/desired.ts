@@ -4,6 +4,7 @@ import {
   canonical,
   familyOf,
   hostPrefix,
+  lengthOf,
   networkOf,
   overlap,
   parseAddress,
@@ -38,6 +39,11 @@ export interface Wanted extends HostState {
 }
 
 const isTunnel = (network: ClusterNetwork) => network.backend === 'vxlan' || network.backend === 'vxlan-l2';
+
+/** Whether all of a prefix is in another one. */
+export function isWithin(prefix: string, outer: string): boolean {
+  return overlap(prefix, outer) && lengthOf(prefix) >= lengthOf(outer);
+}
 
 function ofFamily(texts: readonly string[], family: 4 | 6): string | undefined {
   return texts.find((text) => familyOf(text) === family);
@@ -116,12 +122,26 @@ class Builder {
 
   /** What nobody has of the host's own subnets goes nowhere: not out by the default route, and not back and forth. */
   guards(): void {
-    for (const dst of this.self.subnets) this.entries.push({ kind: 'route', dst, metric: GUARD_METRIC });
+    for (const dst of this.#inPools(this.self))
+      this.entries.push({ kind: 'route', dst, metric: GUARD_METRIC });
+  }
+
+  /** What lies outside is of another time, or of a host that is configured in another way: its routes may be another network's. */
+  #inPools(member: Member): readonly string[] {
+    const pools = this.network.pools.map(({ prefix }) => prefix);
+    return member.subnets.filter((subnet) => {
+      if (pools.some((pool) => isWithin(subnet, pool))) return true;
+      this.problems.push(
+        `host ${member.host} holds ${subnet}, which is in no pool of network ${this.network.name} (${pools.join(', ')}): ` +
+          'configure all hosts alike',
+      );
+      return false;
+    });
   }
 
   /** Another host may not claim what is ours: the registry does not allow it, and a file written by hand may. */
   subnetsOf(member: Member): readonly string[] {
-    return member.subnets.filter((subnet) => {
+    return this.#inPools(member).filter((subnet) => {
       const [clash] = this.self.subnets.filter((own) => overlap(own, subnet));
       if (clash === undefined) return true;
       this.problems.push(

@@ -119,8 +119,8 @@ export class NetworkReconciler {
   }
 
   /** Compares with the kernel now, and puts right what is not as it was left. Nothing happens before the first update(). */
-  async look(): Promise<void> {
-    await this.#enqueue(true);
+  look(): Promise<Applied> {
+    return this.#enqueue(true);
   }
 
   /** Resolves when what was begun is done. Idempotent. */

@@ -5,7 +5,7 @@ import type { Namespace, Reply } from '../../netlink/door.ts';
 import { type Link, listLinks } from '../../netlink/link.ts';
 import { tolerating } from '../../netlink/message.ts';
 import { listRoutes, lookupRoute, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
-import type { Uplink } from './desired.ts';
+import { isWithin, type Uplink } from './desired.ts';
 import { RTPROT_WEFT } from './state.ts';
 
 /** rtnetlink.h: RT_SCOPE_UNIVERSE, RTN_UNICAST. */
@@ -134,11 +134,6 @@ export async function overlaps(
       )
       .map((route) => ({ pool, dst: networkOf(route.dst), route: routeWords(route, names) })),
   );
-}
-
-/** Whether all of a prefix is in another one. */
-export function isWithin(prefix: string, outer: string): boolean {
-  return overlap(prefix, outer) && lengthOf(prefix) >= lengthOf(outer);
 }
 
 export function routeWords({ dst, gateway, link }: Route, names: ReadonlyMap<number, string>): string {

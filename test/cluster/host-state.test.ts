@@ -137,6 +137,11 @@ t.test('who cannot be reached is named, and why', async (t) => {
       member(2, { subnets: ['10.244.1.128/25'] }),
       /^host host-2 holds 10\.244\.1\.128\/25, which overlaps with 10\.244\.1\.0\/24/,
     ],
+    [
+      NETWORK,
+      member(2, { subnets: ['172.16.0.0/24'] }),
+      /^host host-2 holds 172\.16\.0\.0\/24, which is in no pool of network blue \(10\.244\.0\.0\/16, fd00:244::\/48\)/,
+    ],
   ];
   for (const [network, other, words] of cases) {
     const found = lines(network, [member(1), other, member(3)]);
@@ -219,9 +224,10 @@ const state: fc.Arbitrary<HostState> = fc
   .map(([device, entries]) =>
     device === undefined ? { entries: entries.filter(({ dev }) => dev !== 'weft42') } : { device, entries },
   );
+const ordered = (value: object) => JSON.stringify(value, Object.keys(value).sort());
 const sorted = ({ device, entries }: HostState) => ({
-  device,
-  entries: entries.map((one) => JSON.stringify(one, Object.keys(one).sort())).sort(),
+  device: device && ordered(device),
+  entries: entries.map(ordered).sort(),
 });
 
 t.test('the difference, applied, gives what is wanted, whatever was found', async (t) => {
