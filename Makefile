@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 BINDIR ?= /opt/cni/bin
 SBINDIR ?= /usr/local/bin
+UNITDIR ?= /usr/local/lib/systemd/system
 DESTDIR ?=
 BIN := node_modules/.bin
 # Node's headers, where they lie beside this Node; otherwise node-gyp fetches them.
@@ -62,14 +63,16 @@ bench: build ## compare with Debian's containernetworking-plugins in one run, an
 plots: node_modules/.installed ## draw what the last `make bench` found: docs/*.svg and the tables of docs/performance.md
 	$(BIN)/tsx bench/document.ts dist/bench.json dist/where.json
 
-install: build ## put the executables where runtimes look, and weft on the path [DESTDIR= BINDIR=/opt/cni/bin SBINDIR=/usr/local/bin]
+install: build ## put the executables where runtimes look, weft on the path, and the agent's unit [DESTDIR= BINDIR= SBINDIR= UNITDIR=]
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR)
 	install dist/bin/* $(DESTDIR)$(BINDIR)
 	ln -sf $(BINDIR)/weft $(DESTDIR)$(SBINDIR)/weft
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's#/opt/cni/bin#$(BINDIR)#' contrib/systemd/weft-agent.service >$(DESTDIR)$(UNITDIR)/weft-agent.service
 
 uninstall: ## take away what `make install` put there
 	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-core.* weft-cli.cjs weft-execa.cjs weft-agent.cjs bridge ptp loopback vxlan routed host-local static
-	rm -f $(DESTDIR)$(SBINDIR)/weft
+	rm -f $(DESTDIR)$(SBINDIR)/weft $(DESTDIR)$(UNITDIR)/weft-agent.service
 
 clean: ## remove what was built
 	rm -rf build dist
