@@ -97,17 +97,18 @@ export function readCached(
   return { ...id, network, cniArgs: [], capabilityArgs: {}, result: value };
 }
 
-/** Every readable attachment of a network (GC). Bare results are left out: a file's name alone cannot be split for sure. */
-export function listCached(cacheDir: string, network: string): CachedAttachment[] {
+/** Every readable attachment, or those of one network (GC). Bare results are left out: a file's name alone cannot be split for sure. */
+export function listCached(cacheDir: string, network?: string): CachedAttachment[] {
   const folder = join(cacheDir, 'results');
   const found: CachedAttachment[] = [];
   for (const name of readNames(folder)) {
-    if (!name.startsWith(`${network}-`)) continue;
+    if (network !== undefined && !name.startsWith(`${network}-`)) continue;
     const text = readIfThere(join(folder, name));
     const value = text === undefined ? undefined : parseObject(text);
-    if (value?.kind !== KIND || value.networkName !== network) continue;
-    const { containerId, ifName } = value as unknown as CacheFile;
-    found.push(fromFile(value as unknown as CacheFile, network, { containerId, ifname: ifName }));
+    if (value?.kind !== KIND) continue;
+    const { containerId, ifName, networkName } = value as unknown as CacheFile;
+    if (network !== undefined && networkName !== network) continue;
+    found.push(fromFile(value as unknown as CacheFile, networkName, { containerId, ifname: ifName }));
   }
   return found;
 }

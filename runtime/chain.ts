@@ -77,15 +77,18 @@ export function assertInstalled(caller: Caller, list: NetworkList): void {
  * Runs DEL through the list, last plugin first, and forgets the result. Repeatable. Stops at an error: a plugin before
  * must not release an address while a rule of a plugin after still points to it; the kept result lets the caller try again.
  * @param onError after an ADD that failed there is nothing to try again with: `go on` asks every plugin, then throws
+ * @returns whether a result was kept, so that something was attached
  */
 export async function delNetwork(
   caller: Caller,
   list: NetworkList,
   sandbox: Sandbox,
   onError: 'stop' | 'go on' = 'stop',
-): Promise<void> {
+): Promise<boolean> {
   assertId(sandbox);
-  await withContainer(caller.ambient, sandbox.containerId, () => delUnlocked(caller, list, sandbox, onError));
+  return await withContainer(caller.ambient, sandbox.containerId, () =>
+    delUnlocked(caller, list, sandbox, onError),
+  );
 }
 
 async function delUnlocked(
@@ -93,7 +96,7 @@ async function delUnlocked(
   list: NetworkList,
   sandbox: Sandbox,
   onError: 'stop' | 'go on',
-): Promise<void> {
+): Promise<boolean> {
   const { cacheDir } = caller.ambient.paths;
   const cached = readForDel(caller.ambient, list.name, sandbox);
   const asAdded = await listAsAdded(list, cached);
@@ -110,6 +113,7 @@ async function delUnlocked(
   }
   if (errors.length > 0) throw together(errors);
   removeCached(cacheDir, list.name, sandbox);
+  return cached !== undefined;
 }
 
 /**
@@ -138,7 +142,8 @@ export async function gcNetwork(
     const gone: AttachmentId[] = [];
     for (const { containerId, ifname, netns } of stale(caller, list.name, valid)) {
       const sandbox = { containerId, ifname, netns: netns ?? '', args: [], capabilityArgs: {} };
-      if (await attempt(() => delUnlocked(caller, list, sandbox, 'stop'))) gone.push({ containerId, ifname });
+      if (await attempt(async () => void (await delUnlocked(caller, list, sandbox, 'stop'))))
+        gone.push({ containerId, ifname });
     }
     if (isAtLeast(version, '1.1.0')) {
       const attachments = valid.map(({ containerId, ifname }) => ({ containerID: containerId, ifname }));

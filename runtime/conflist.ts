@@ -25,20 +25,30 @@ export interface NetworkList {
   file?: string;
 }
 
+/** The source of what comes through a pipe: JSON or YAML, as it looks. */
+export const STANDARD_INPUT = 'standard input';
+
 /**
  * Reads a configuration: a list, or one plugin, which becomes a list of one. Throws CniError(decoding) with line and column
  * where the text is no JSON (or YAML, by the name's ending), CniError(invalidConfig) that names file and field otherwise.
- * @param source file name for messages and for the choice of the format; `standard input` for a pipe
+ * @param source file name for messages and for the choice of the format; STANDARD_INPUT for a pipe
  */
 export async function parseNetworkList(text: string, source: string): Promise<NetworkList> {
-  const value = isYaml(source) ? await parseYaml(text, source) : await parseJson(text, source);
+  // A pipe has no name that would tell; no object of JSON begins otherwise.
+  const yaml = source === STANDARD_INPUT ? /^\s*[^\s{[]/.test(text) : isYaml(source);
+  const value = yaml ? await parseYaml(text, source) : await parseJson(text, source);
   const bad = faults(source);
   if (!isObject(value)) throw bad.wrong('', value, 'an object');
   const isList = 'plugins' in value || !('type' in value);
-  return isList ? readList(value, bad, text, source) : wrapSingle(value, bad);
+  if (!isList) return wrapSingle(value, bad);
+  const list = readList(value, bad, yaml ? JSON.stringify(value) : text);
+  if (source === STANDARD_INPUT && list.plugins.length === 0) {
+    throw bad.fault('plugins', 'is missing: beside a pipe there are no files to take them from');
+  }
+  return list;
 }
 
-function readList(value: Record<string, unknown>, bad: Faults, text: string, source: string): NetworkList {
+function readList(value: Record<string, unknown>, bad: Faults, json: string): NetworkList {
   const only = readFlag(value, 'loadOnlyInlinedPlugins', bad);
   if (value.plugins === undefined && only) {
     throw bad.fault('plugins', 'is missing, and loadOnlyInlinedPlugins forbids to take them from files');
@@ -55,7 +65,7 @@ function readList(value: Record<string, unknown>, bad: Faults, text: string, sou
     disableGC: readFlag(value, 'disableGC', bad),
     loadOnlyInlinedPlugins: only,
     plugins: plugins.map((plugin, i) => readPlugin(plugin, `plugins[${i}]`, bad)),
-    json: isYaml(source) ? JSON.stringify(value) : text,
+    json,
   };
 }
 

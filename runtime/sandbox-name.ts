@@ -1,5 +1,5 @@
 /** The ways to say which network namespace is meant: a path, a name of `ip netns`, a process. */
-import { existsSync, statfsSync } from 'node:fs';
+import { existsSync, readdirSync, statfsSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import { NAME_PATTERN } from '../cni/environment.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
@@ -90,5 +90,14 @@ function fileSystemType(path: string): number {
     throw new CniError(ErrorCode.invalidNamespace, `cannot look at the namespace ${path}`, message, {
       cause,
     });
+  }
+}
+
+/** Every name that `ip netns` knows, sorted; none where there is no such folder. */
+export function namespaceNames(): string[] {
+  try {
+    return readdirSync(NAME_FOLDERS[0]).sort();
+  } catch {
+    return [];
   }
 }

@@ -1,13 +1,17 @@
 /** What `weft status` looks at. It reads and asks, and changes nothing. */
 import { join } from 'node:path';
+import type { NetworkSummary } from '../../agent/cluster/summary.ts';
 import { select, total } from '../../agent/exposition.ts';
 import { type LeaseUsage, leaseUsage } from '../../agent/lease-usage.ts';
 import type { Ambient } from '../../cni/ambient.ts';
 import { ErrorCode } from '../../cni/errors.ts';
 import { listNetworks } from '../../runtime/conf-dir.ts';
 import type { NetworkList } from '../../runtime/conflist.ts';
+import { type Asked, askNetworks } from '../network/ask.ts';
+import { plural } from '../plural.ts';
 import { type HostView, lookAtHost, type MasqueradeState } from './host-network.ts';
 import { agentFacts, type Scraped, scrape } from './scrape.ts';
+import { duration } from './units.ts';
 
 export interface AgentStatus {
   state: Scraped['state'];
@@ -54,6 +58,8 @@ export interface HostStatus {
   notes: string[];
   agent: AgentStatus;
   networks: NetworkStatus[];
+  /** Networks between hosts. */
+  between: NetworkSummary[];
   invalid: { file: string; error: string }[];
   lastErrors: LastError[];
 }
@@ -61,10 +67,11 @@ export interface HostStatus {
 /** @param bundle the bundle that the executables beside this command load */
 export async function hostStatus(ambient: Ambient, bundle: string): Promise<HostStatus> {
   const { paths } = ambient;
-  const [scraped, loaded, usage] = await Promise.all([
+  const [scraped, loaded, usage, asked] = await Promise.all([
     scrape(paths.runDir),
     listNetworks(paths.confDir),
     leaseUsage(paths),
+    askNetworks(paths).catch(() => ({ running: false, networks: [] })),
   ]);
   const lists = loaded.flatMap((entry) => ('list' in entry ? [{ ...entry.list, file: entry.file }] : []));
   const host = await lookAtHost(
@@ -81,14 +88,25 @@ export async function hostStatus(ambient: Ambient, bundle: string): Promise<Host
     ...agentProblems(agent),
     ...invalid.map(({ file, error }) => (error.includes(file) ? error : `${file}: ${error}`)),
     ...networks.flatMap(networkProblems),
+    ...(asked.running ? asked.networks.flatMap((one) => betweenProblems(one, ambient.now())) : []),
   ];
   const notes = [
     ...agentNotes(agent, paths.confDir, loaded.length),
     ...strangers(usage, lists, host),
+    ...betweenNotes(asked),
     ...host.notes,
   ];
   const well = problems.length === 0;
-  return { well, problems, notes, agent, networks, invalid, lastErrors: lastErrors(scraped) };
+  return {
+    well,
+    problems,
+    notes,
+    agent,
+    networks,
+    between: asked.networks,
+    invalid,
+    lastErrors: lastErrors(scraped),
+  };
 }
 
 function networkStatus(
@@ -152,7 +170,9 @@ function agentNotes({ state }: AgentStatus, confDir: string, files: number): str
 function networkProblems({ name, leases, masquerade }: NetworkStatus): string[] {
   return [
     ...leases.flatMap(({ family, free, used }) =>
-      free === 0 ? [`network ${name}: no IPv${family} address is free (${used} are leased)`] : [],
+      free === 0
+        ? [`network ${name}: no IPv${family} address is free (${used} ${used === 1 ? 'is' : 'are'} leased)`]
+        : [],
     ),
     ...(masquerade?.rules === 'missing' ? [`network ${name}: ${missingRules(masquerade.missing)}`] : []),
     ...(masquerade?.rules === 'unknown' ? [`network ${name}: ${masquerade.missing.join('; ')}`] : []),
@@ -162,6 +182,23 @@ function networkProblems({ name, leases, masquerade }: NetworkStatus): string[] 
 function missingRules([first, ...more]: readonly string[]): string {
   const others = more.length > 0 ? ` (and ${more.length} more)` : '';
   return `masquerade lacks ${first}${others}: somebody removed it; the agent or the next ADD puts it back`;
+}
+
+function betweenProblems({ name, problems, registry }: NetworkSummary, now: number): string[] {
+  const { reachable, where, since, error } = registry;
+  const away = `${where} has not answered for ${duration((now - since) / 1000)}: containers keep their network, changes elsewhere are not seen`;
+  return [
+    ...problems.map((problem) => `network ${name}: ${problem}`),
+    ...(reachable || error === undefined ? [] : [`network ${name}: ${away} (${error})`]),
+  ];
+}
+
+function betweenNotes({ running, networks }: Asked): string[] {
+  if (running || networks.length === 0) return [];
+  const names = networks.map(({ name }) => name).join(', ');
+  return [
+    `no agent looks after ${names}: the kernel has it as the last one left it (weft agent --registry ...)`,
+  ];
 }
 
 /** What is on the host of networks that have no configuration here. */
@@ -175,7 +212,7 @@ function strangers(usage: readonly LeaseUsage[], lists: readonly NetworkList[], 
     .filter((name) => !known.has(name))
     .map((name) => {
       const leases = usage.filter(({ network }) => network === name).reduce((sum, { used }) => sum + used, 0);
-      return `network ${name} has no configuration here, but ${host.links?.get(name) ?? 0} links and ${leases} leases`;
+      return `network ${name} has no configuration here, but ${plural(host.links?.get(name) ?? 0, 'link')} and ${plural(leases, 'lease')}`;
     });
 }
 

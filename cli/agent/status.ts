@@ -1,7 +1,10 @@
 /** `weft status` */
 import { join } from 'node:path';
+import type { NetworkSummary } from '../../agent/cluster/summary.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { WeftContext } from '../context.ts';
+import { contact } from '../network/list.ts';
+import { plural } from '../plural.ts';
 import { lines, table } from '../table.ts';
 import type { AgentStatus, HostStatus, LastError, NetworkStatus } from './host-status.ts';
 import { hostStatus } from './host-status.ts';
@@ -12,17 +15,17 @@ export async function status(this: WeftContext, flags: { json?: boolean }): Prom
   const found = await hostStatus(ambient, join(home, 'weft-core.js'));
   terminal.out(flags.json ? `${JSON.stringify(found, null, 2)}\n` : screen(found, ambient.now()));
   if (found.well) return undefined;
-  const { length } = found.problems;
   return new CniError(
     ErrorCode.notAvailable,
-    `this host is not well: ${length} problem${length === 1 ? '' : 's'}`,
+    `this host is not well: ${plural(found.problems.length, 'problem')}`,
   );
 }
 
-function screen({ agent, networks, lastErrors, notes, problems }: HostStatus, now: number): string {
+function screen({ agent, networks, between, lastErrors, notes, problems }: HostStatus, now: number): string {
   const parts = [
     agentLines(agent),
     networks.length > 0 ? table([HEAD, ...networks.map(networkRow)]) : [],
+    between.length > 0 ? table([BETWEEN, ...between.map((network) => betweenRow(network, now))]) : [],
     lastErrors.length > 0 ? ['last errors:', ...errorLines(lastErrors.slice(0, 5), now)] : [],
     notes.map((note) => `note: ${note}`),
     problems.length > 0 ? problems.map((problem) => `problem: ${problem}`) : ['this host is well'],
@@ -78,6 +81,18 @@ function networkRow({ name, plugins, links, leases, masquerade }: NetworkStatus)
     links === undefined ? '?' : String(links),
     ...addresses,
     masquerade ? `${masquerade.backend}, ${rules[masquerade.rules]}` : '-',
+  ];
+}
+
+const BETWEEN = ['BETWEEN HOSTS', 'BACKEND', 'THIS HOST HOLDS', 'HOSTS', 'REGISTRY', 'PUT BACK'];
+
+function betweenRow(
+  { name, backend, subnets, members, registry, corrections }: NetworkSummary,
+  now: number,
+): string[] {
+  return [
+    ...[name, backend, subnets.join(' ') || '-', String(members.length)],
+    ...[contact(registry, now), String(corrections)],
   ];
 }
 

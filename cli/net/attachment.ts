@@ -2,7 +2,7 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { readCached } from '../../runtime/cache.ts';
 import { addNetwork, assertInstalled, checkNetwork, delNetwork } from '../../runtime/chain.ts';
-import { findNetwork, isFileName } from '../../runtime/conf-dir.ts';
+import { isFileName } from '../../runtime/conf-dir.ts';
 import { type NetworkList, parseNetworkList } from '../../runtime/conflist.ts';
 import type { Caller, Sandbox } from '../../runtime/execution.ts';
 import { defaultContainerId, namespacePath, namespacePathIfAlive } from '../../runtime/sandbox-name.ts';
@@ -11,6 +11,7 @@ import { UsageError, type WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
 import { lines } from '../table.ts';
 import type { AttachmentFlags } from './flags.ts';
+import { assertRoot, givenNetwork, warnOfUnknownFields } from './given.ts';
 import { reporting } from './report.ts';
 import { describeResult } from './result.ts';
 
@@ -21,10 +22,12 @@ export async function add(
   netns: string,
 ): Promise<void> {
   await reporting(this, flags.json, async () => {
-    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const list = await givenNetwork(this, network);
+    await warnOfUnknownFields(this, list);
     const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
     const caller = callerFrom(this, flags);
     assertInstalled(caller, list);
+    assertRoot('add');
     const result = await addOrUndo(caller, list, sandbox);
     if (flags.json) {
       this.terminal.out(`${JSON.stringify(result, null, 2)}\n`);
@@ -46,8 +49,9 @@ export async function check(
   netns: string,
 ): Promise<void> {
   await reporting(this, flags.json, async () => {
-    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const list = await givenNetwork(this, network);
     const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
+    assertRoot('check');
     const asked = await checkNetwork(callerFrom(this, flags), list, sandbox);
     if (flags.json) this.terminal.out(`${JSON.stringify({ checked: asked })}\n`);
     else if (asked) this.terminal.out(`${describe(sandbox)} on ${list.name} is as ADD made it\n`);
@@ -66,10 +70,20 @@ export async function del(
   }
   await reporting(this, flags.json, async () => {
     const sandbox = sandboxFrom(flags, netns ?? '', netns === undefined ? '' : namespacePathIfAlive(netns));
+    assertRoot('del');
     const list = await networkForDel(this, network, sandbox);
-    await delNetwork(callerFrom(this, flags), list, withCachedNamespace(this, list, sandbox));
-    if (flags.json) this.terminal.out('{}\n');
-    else this.terminal.out(`${describe(sandbox)} is detached from ${list.name}\n`);
+    const wasAttached = await delNetwork(
+      callerFrom(this, flags),
+      list,
+      withCachedNamespace(this, list, sandbox),
+    );
+    if (flags.json) this.terminal.out(`${JSON.stringify({ wasAttached })}\n`);
+    else if (wasAttached) this.terminal.out(`${describe(sandbox)} is detached from ${list.name}\n`);
+    else {
+      this.terminal.out(
+        `${describe(sandbox)} was not attached to ${list.name}, as far as is known: its plugins were asked to clean up\n`,
+      );
+    }
   });
 }
 
@@ -106,16 +120,13 @@ function isCached(cacheDir: string, network: string, sandbox: Sandbox): boolean 
 }
 
 /** The network's file may be gone when its containers are not: the cache has what it said. */
-async function networkForDel(
-  { ambient }: WeftContext,
-  network: string,
-  sandbox: Sandbox,
-): Promise<NetworkList> {
-  const { cacheDir, confDir } = ambient.paths;
+async function networkForDel(context: WeftContext, network: string, sandbox: Sandbox): Promise<NetworkList> {
+  const { cacheDir } = context.ambient.paths;
   try {
-    return await findNetwork(network, confDir);
+    return await givenNetwork(context, network);
   } catch (error) {
-    const cached = isFileName(network) ? undefined : readCached(cacheDir, network, sandbox);
+    const cached =
+      isFileName(network) || network === '-' ? undefined : readCached(cacheDir, network, sandbox);
     if (cached?.config === undefined) throw error;
     return await parseNetworkList(cached.config, 'the cached configuration');
   }

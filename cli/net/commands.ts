@@ -15,7 +15,7 @@ import type { GcFlags } from './gc.ts';
 import type { ListFlags } from './list.ts';
 
 const network: TypedPositionalParameter<string, WeftContext> = {
-  brief: 'Network name, or file with its configuration',
+  brief: "Network name, or file with its configuration; '-' for standard input",
   placeholder: 'NETWORK|FILE',
   parse: String,
   async proposeCompletions(partial) {
@@ -24,8 +24,18 @@ const network: TypedPositionalParameter<string, WeftContext> = {
   },
 };
 
+const NETWORK_NAME = { brief: 'Name of a network [all]', placeholder: 'NETWORK' } as const;
+
 const NETNS = 'Namespace of the container: a path, a name of "ip netns", or a process id';
-const netns = { brief: NETNS, placeholder: 'NETNS', parse: String } as const;
+const netns: TypedPositionalParameter<string, WeftContext> = {
+  brief: NETNS,
+  placeholder: 'NETNS',
+  parse: String,
+  async proposeCompletions(partial) {
+    const { namespaceNames } = await import('../../runtime/sandbox-name.ts');
+    return namespaceNames().filter((name) => name.startsWith(partial));
+  },
+};
 
 const flags = {
   id: idFlag,
@@ -66,7 +76,7 @@ const del = buildCommand<AttachmentFlags, [string, string?], WeftContext>({
     brief: 'Detach a container; may be repeated',
     fullDescription:
       'Runs DEL through the plugins, last one first, with the configuration and the result that ADD cached.\n' +
-      'The namespace may be gone; without NETNS, --id says which container is meant.',
+      'The namespace may be gone; without NETNS, --id says which container is meant. Says so when nothing was attached.',
   },
 });
 
@@ -77,7 +87,7 @@ const gc = buildCommand<GcFlags, [string], WeftContext>({
       valid: {
         kind: 'parsed',
         parse: parseAttachment,
-        brief: 'Attachment that stays, ID/IFNAME; repeatable',
+        brief: 'ID/IFNAME of an attachment that stays; repeatable',
         placeholder: 'ID/IFNAME',
         optional: true,
         variadic: true,
@@ -120,8 +130,22 @@ const list = buildCommand<{ json?: boolean }, [], WeftContext>({
   docs: { brief: 'List the networks of the configuration folder' },
 });
 
+const attachments = buildCommand<{ json?: boolean }, [string?], WeftContext>({
+  loader: async () => (await import('./attachments.ts')).attachments,
+  parameters: {
+    flags: { json: jsonFlag },
+    positional: { kind: 'tuple', parameters: [{ ...network, ...NETWORK_NAME, optional: true }] },
+  },
+  docs: {
+    brief: 'List what is attached, as far as results and records tell',
+    fullDescription:
+      "Reads what runtimes that use libcni's cache keep of their attachments, and what weft's plugins write down of theirs.\n" +
+      'A namespace that is "gone" still holds its addresses: weft net del, weft net gc or the agent take them back.',
+  },
+});
+
 export const net = buildRouteMap({
-  routes: { list, add, check, del, gc, status, version },
+  routes: { list, attachments, add, check, del, gc, status, version },
   docs: {
     brief: "Networks: the runtime's side of CNI",
     fullDescription: `Attaches containers to networks as a container runtime would: reads the configuration, runs its plugins, keeps the
@@ -130,6 +154,7 @@ result where libcni's users look for it. Needs root, as the plugins do.
 EXAMPLES
   weft net add podnet blue                          the namespace that "ip netns add blue" made
   weft net add podnet 4711 --ifname net1            the namespace of process 4711, as a second interface
+  weft net attachments                              what is attached, to which network, with which addresses
   weft net add podnet blue --arg IP=10.1.0.7 --cap 'mac="02:00:00:00:00:07"'
   weft net check podnet blue
   weft net del podnet blue

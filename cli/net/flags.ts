@@ -21,7 +21,7 @@ export const jsonFlag = {
 export const cniPathFlag = {
   kind: 'parsed',
   parse: String,
-  brief: 'Folders with plugins [CNI_PATH, else beside weft and the usual ones]',
+  brief: 'DIRS with plugins [CNI_PATH, else beside weft and the usual ones]',
   placeholder: 'DIRS',
   optional: true,
 } as const;
@@ -29,7 +29,7 @@ export const cniPathFlag = {
 export const idFlag = {
   kind: 'parsed',
   parse: String,
-  brief: 'Container id [derived from NETNS]',
+  brief: 'ID of the container [derived from NETNS]',
   placeholder: 'ID',
   optional: true,
 } as const;
@@ -37,7 +37,7 @@ export const idFlag = {
 export const ifnameFlag = {
   kind: 'parsed',
   parse: String,
-  brief: 'Name of the interface in the container',
+  brief: 'NAME of the interface in the container',
   placeholder: 'NAME',
   default: 'eth0',
 } as const;
@@ -45,7 +45,7 @@ export const ifnameFlag = {
 export const capFlag = {
   kind: 'parsed',
   parse: parseCapability,
-  brief: 'Capability argument, such as ips=["10.1.0.7"]; repeatable',
+  brief: 'KEY=JSON for a capability, such as ips=["10.1.0.7"]; repeatable',
   placeholder: 'KEY=JSON',
   optional: true,
   variadic: true,
@@ -54,7 +54,7 @@ export const capFlag = {
 export const argFlag = {
   kind: 'parsed',
   parse: parseArgument,
-  brief: 'CNI_ARGS entry, such as IP=10.1.0.7; repeatable',
+  brief: 'K=V for CNI_ARGS, such as IP=10.1.0.7; repeatable',
   placeholder: 'K=V',
   optional: true,
   variadic: true,

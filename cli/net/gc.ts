@@ -1,9 +1,10 @@
 /** `weft net gc` */
 import type { AttachmentId } from '../../cni/types.ts';
 import { gcNetwork } from '../../runtime/chain.ts';
-import { findNetwork } from '../../runtime/conf-dir.ts';
 import { UsageError, type WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
+import { plural } from '../plural.ts';
+import { assertRoot, givenNetwork } from './given.ts';
 import type { ListFlags } from './list.ts';
 import { reporting } from './report.ts';
 
@@ -21,7 +22,8 @@ export async function gc(this: WeftContext, flags: GcFlags, network: string): Pr
   }
   if (flags.valid !== undefined && flags.all) throw new UsageError('--valid and --all exclude each other');
   await reporting(this, flags.json, async () => {
-    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const list = await givenNetwork(this, network);
+    assertRoot('gc');
     const caller = { ambient: this.ambient, path: pluginPath(this, flags.cniPath) };
     const gone = await gcNetwork(caller, list, flags.valid ?? []);
     if (flags.json) {
@@ -35,7 +37,7 @@ export async function gc(this: WeftContext, flags: GcFlags, network: string): Pr
     this.terminal.out(
       list.disableGC
         ? `${list.name} has disableGC: nothing was removed\n`
-        : `${list.name} holds nothing but its ${flags.valid?.length ?? 0} valid attachments\n`,
+        : `${list.name} holds nothing but its ${plural(flags.valid?.length ?? 0, 'valid attachment')}\n`,
     );
   });
 }

@@ -1,15 +1,15 @@
 /** `weft net status` and `weft net version` */
 import { pluginVersions, statusNetwork } from '../../runtime/chain.ts';
-import { findNetwork } from '../../runtime/conf-dir.ts';
 import type { WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
 import { lines, table } from '../table.ts';
+import { givenNetwork } from './given.ts';
 import type { ListFlags } from './list.ts';
 import { reporting } from './report.ts';
 
 export async function status(this: WeftContext, flags: ListFlags, network: string): Promise<void> {
   await reporting(this, flags.json, async () => {
-    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const list = await givenNetwork(this, network);
     const caller = { ambient: this.ambient, path: pluginPath(this, flags.cniPath) };
     const asked = await statusNetwork(caller, list);
     if (flags.json) this.terminal.out(`${JSON.stringify({ asked, ready: true })}\n`);
@@ -20,7 +20,7 @@ export async function status(this: WeftContext, flags: ListFlags, network: strin
 
 export async function version(this: WeftContext, flags: ListFlags, network: string): Promise<void> {
   await reporting(this, flags.json, async () => {
-    const list = await findNetwork(network, this.ambient.paths.confDir);
+    const list = await givenNetwork(this, network);
     const caller = { ambient: this.ambient, path: pluginPath(this, flags.cniPath) };
     const versions = await pluginVersions(caller, list);
     if (flags.json) this.terminal.out(`${JSON.stringify(versions, null, 2)}\n`);

@@ -1,8 +1,8 @@
 /** `weft plan` */
 import { loadNetworkFile } from '../../runtime/conf-dir.ts';
-import { type NetworkList, parseNetworkList } from '../../runtime/conflist.ts';
 import type { Sandbox } from '../../runtime/execution.ts';
 import type { WeftContext } from '../context.ts';
+import { givenNetwork, warnOfUnknownFields } from '../net/given.ts';
 import { reporting } from '../net/report.ts';
 import { lines } from '../table.ts';
 import { dryRun, type PlannedPlugin } from './dry-run.ts';
@@ -18,7 +18,8 @@ export interface PlanFlags {
 
 export async function planCommand(this: WeftContext, flags: PlanFlags, file: string): Promise<void> {
   await reporting(this, flags.json, async () => {
-    const list = await read(this, file);
+    const list = file === '-' ? await givenNetwork(this, file) : await loadNetworkFile(file);
+    await warnOfUnknownFields(this, list);
     const sandbox: Sandbox = {
       containerId: flags.id,
       ifname: flags.ifname,
@@ -46,9 +47,4 @@ export function describePlan(planned: readonly PlannedPlugin[], of: number): str
     ...notes.map((note) => `# ${note}`),
     ...lines,
   ]);
-}
-
-async function read({ ambient }: WeftContext, file: string): Promise<NetworkList> {
-  if (file !== '-') return await loadNetworkFile(file);
-  return await parseNetworkList(await ambient.input(), 'standard input');
 }

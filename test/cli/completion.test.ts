@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -34,6 +35,17 @@ t.test('words are proposed from the command tree', async (t) => {
   t.ok((await propose('top', '--')).includes('--interval'));
   t.same(await propose('completion', 'z'), ['zsh']);
   t.same(await propose('nonsense', ''), []);
+  t.same(await propose('net', 'add', './'), [], 'the shell proposes files');
+  t.same(await propose('net', 'attachments', 'po'), ['podnet']);
+});
+
+t.test('namespaces are proposed by their names', async (t) => {
+  const g = makeGround(t);
+  const name = `weft-t-${randomBytes(4).toString('hex')}`;
+  spawnSync('ip', ['netns', 'add', name]);
+  t.teardown(() => void spawnSync('ip', ['netns', 'del', name]));
+  const { out } = await weft(g.ambient, '__complete', 'net', 'add', 'podnet', 'weft-t-');
+  t.ok(out.split('\n').some((line) => line.startsWith(`${name}\t`)));
 });
 
 t.test('the bash script completes', async (t) => {

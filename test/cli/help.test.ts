@@ -10,6 +10,7 @@ const COMMANDS = [
   '',
   'net',
   'net list',
+  'net attachments',
   'net add',
   'net check',
   'net del',
@@ -56,5 +57,14 @@ t.test('a group alone prints its help', async (t) => {
   for (const words of [[], ['net'], ['demo']]) {
     const alone = await weft(ambient, ...words);
     t.same(alone, await weft(ambient, ...words, '--help'));
+  }
+});
+
+t.test('help, as a word before a command', async (t) => {
+  const { ambient } = makeGround(t);
+  for (const words of [[], ['net'], ['net', 'add'], ['top']]) {
+    const asked = await weft(ambient, 'help', ...words);
+    t.equal(asked.status, 0);
+    t.same(asked, await weft(ambient, ...words, '--help'));
   }
 });

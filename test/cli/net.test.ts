@@ -1,6 +1,8 @@
-import { existsSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { recordFolder } from '../../plugins/record.ts';
 import { cachePath, readCached } from '../../runtime/cache.ts';
 import { type Ground, makeGround } from '../runtime/fake-plugins.ts';
 import { weft } from './weft.ts';
@@ -253,5 +255,133 @@ t.test('plugins are looked for beside weft and in the usual folders', async (t) 
   t.match(err, /it is in none of .*dist\/bin, \/opt\/cni\/bin, \/usr\/lib\/cni, \/usr\/libexec\/cni/);
   t.match(await weft(ambient, 'net', 'add', 'net', NETNS, '--cni-path', `/nonexistent:${g.bin}`), {
     status: 0,
+  });
+});
+
+t.test('attachments, from results and records', async (t) => {
+  const g = ground(t);
+  t.same(await weft(g.ambient, 'net', 'attachments'), {
+    status: 0,
+    out: '',
+    err: `nothing is attached, as far as ${g.cache} tells\n`,
+  });
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'db', '--ifname', 'net1');
+  g.write('30-other.conflist', { name: 'other', cniVersion: '1.1.0', plugins: [{ type: 'good' }] });
+  await weft(g.ambient, 'net', 'add', 'other', NETNS, '--id', 'web');
+  // Of this one there is only the record that a plugin of ours wrote, and its namespace is gone.
+  const records = recordFolder(g.cache);
+  mkdirSync(records, { recursive: true });
+  const record = {
+    network: 'net',
+    containerId: 'zoo',
+    ifname: 'eth0',
+    netns: '/run/netns/no-such',
+    steps: [],
+  };
+  writeFileSync(
+    join(records, 'r.bridge'),
+    JSON.stringify({ format: 'weft attachment 1', plugin: 'bridge', ...record }),
+  );
+  t.same((await weft(g.ambient, 'net', 'attachments')).out.split('\n'), [
+    'NETWORK  CONTAINER  INTERFACE  ADDRESSES                 NAMESPACE',
+    `net      db         net1       10.1.0.2/24 fd00:1::2/64  ${NETNS}`,
+    `net      web        eth0       10.1.0.2/24 fd00:1::2/64  ${NETNS}`,
+    'net      zoo        eth0       -                         /run/netns/no-such (gone)',
+    `other    web        eth0       10.1.0.2/24 fd00:1::2/64  ${NETNS}`,
+    '',
+  ]);
+  const { out } = await weft(g.ambient, 'net', 'attachments', 'net', '--json');
+  t.match(JSON.parse(out), [
+    { network: 'net', containerID: 'db', ifname: 'net1', netns: NETNS, alive: true, plugins: [] },
+    { containerID: 'web', addresses: ['10.1.0.2/24', 'fd00:1::2/64'] },
+    { containerID: 'zoo', addresses: [], alive: false, plugins: ['bridge'] },
+  ]);
+  t.match(await weft(g.ambient, 'net', 'attachments', 'none'), {
+    status: 0,
+    err: /nothing is attached to none/,
+  });
+});
+
+t.test('del of what is not attached says so, and asks the plugins all the same', async (t) => {
+  const g = ground(t);
+  t.match(await weft(g.ambient, 'net', 'del', 'net', NETNS, '--id', 'web'), {
+    status: 0,
+    out: /^eth0 of container web was not attached to net, as far as is known: /,
+  });
+  t.same(commands(g), ['DEL good']);
+  t.same(JSON.parse((await weft(g.ambient, 'net', 'del', 'net', '--id', 'web', '--json')).out), {
+    wasAttached: false,
+  });
+  await weft(g.ambient, 'net', 'add', 'net', NETNS, '--id', 'web');
+  t.same(JSON.parse((await weft(g.ambient, 'net', 'del', 'net', '--id', 'web', '--json')).out), {
+    wasAttached: true,
+  });
+});
+
+t.test('a network from standard input, as JSON or YAML', async (t) => {
+  const g = ground(t);
+  const piped = (text: string) => ({ ...g.ambient, input: async () => text });
+  const json = JSON.stringify({ name: 'piped', cniVersion: '1.0.0', plugins: [{ type: 'good' }] });
+  const yaml = 'name: piped\ncniVersion: 1.0.0\nplugins:\n  - type: good\n';
+  for (const text of [json, yaml, `# a comment\n---\n${yaml}`]) {
+    t.match(await weft(piped(text), 'net', 'add', '-', NETNS, '--id', 'web'), {
+      status: 0,
+      out: /^eth0 of container web is attached to piped\n/,
+    });
+    t.match(await weft(g.ambient, 'net', 'del', 'piped', NETNS, '--id', 'web'), {
+      out: /is detached from piped/,
+    });
+  }
+  t.match(await weft(piped('a: [b'), 'net', 'add', '-', NETNS), { err: /standard input:1:6: not YAML/ });
+  t.match(await weft(piped('{"a": }'), 'net', 'add', '-', NETNS), { err: /standard input:1:7: not JSON/ });
+  t.match(await weft(piped(''), 'net', 'add', '-', NETNS), { err: /standard input is empty/ });
+  t.match(await weft(piped('name: piped'), 'net', 'add', '-', NETNS), {
+    err: /standard input: plugins is missing: beside a pipe/,
+  });
+});
+
+t.test('without root add, check, del and gc say so before anything is done', async (t) => {
+  const g = ground(t);
+  spawnSync('chmod', ['-R', 'a+rwX', g.root]);
+  const main = join(import.meta.dirname, '../../bin/main.ts');
+  for (const [verb, ...args] of [
+    ['add', 'net', NETNS],
+    ['check', 'net', NETNS],
+    ['del', 'net', NETNS],
+    ['gc', 'net', '--all'],
+  ]) {
+    const words = [
+      '--reuid=65534',
+      '--clear-groups',
+      process.execPath,
+      `--import=${import.meta.resolve('tsx')}`,
+    ];
+    const { status, stderr } = spawnSync(
+      'setpriv',
+      [...words, main, 'weft', 'weft', 'net', `${verb}`, ...args],
+      {
+        encoding: 'utf8',
+        env: { ...(g.ambient.env as NodeJS.ProcessEnv), TMPDIR: g.root },
+      },
+    );
+    t.match(
+      { status, stderr },
+      { status: 1, stderr: new RegExp(`^weft: weft net ${verb} needs root`) },
+      `${verb}`,
+    );
+  }
+  t.same(commands(g), []);
+});
+
+t.test('fields that no plugin of ours knows are warned of', async (t) => {
+  const g = ground(t);
+  g.write('40-odd.conflist', {
+    ...{ name: 'odd', cniVersion: '1.1.0', disablecheck: true, disablGC: true },
+    plugins: [{ type: 'good', anything: 1 }],
+  });
+  t.match(await weft(g.ambient, 'net', 'add', 'odd', NETNS), {
+    status: 0,
+    err: 'weft: warning: disablGC: a list has no such field: did you mean disableGC?\n',
   });
 });

@@ -69,6 +69,42 @@ t.test('asked addresses, backend, YAML, single plugin, standard input', async (t
   t.equal((await weft(piped, 'plan', '-', '--arg', 'IP=10.1.0.77', '--ifname', 'net1')).out, out);
 });
 
+t.test('fields that do nothing are warned of, with what may be meant', async (t) => {
+  const g = ground(t);
+  const file = g.write(
+    'odd.conflist',
+    list(
+      {
+        ...{
+          ...BRIDGE,
+          isGatway: true,
+          ISGATEWAY: true,
+          MTU: 1400,
+          vlanTrunk: [{ minid: 1, maxID: 5, idd: 3 }],
+        },
+        dns: { nameserver: [] },
+        ipam: {
+          type: 'host-local',
+          ranges: [[{ subnet: '10.1.0.0/24', rangestart: '10.1.0.9', range_end: '' }]],
+          nonsense: 1,
+        },
+      },
+      { type: 'portmap', anything: true },
+    ),
+  );
+  const { status, out, err } = await weft(g.ambient, 'plan', file);
+  t.equal(status, 0);
+  t.match(out, 'ip addr add 10.1.0.1/24 dev br9');
+  t.same(err.split('\n'), [
+    'weft: warning: plugins[0].isGatway: bridge has no such field: did you mean isGateway?',
+    'weft: warning: plugins[0].vlanTrunk[0].idd: bridge has no such field: did you mean id?',
+    'weft: warning: plugins[0].dns.nameserver: bridge has no such field: did you mean nameservers?',
+    'weft: warning: plugins[0].ipam.ranges[0][0].range_end: host-local has no such field: did you mean rangeEnd?',
+    'weft: warning: plugins[0].ipam.nonsense: host-local has no such field',
+    '',
+  ]);
+});
+
 t.test('an IPAM that is not ours is named', async (t) => {
   const g = ground(t);
   const file = g.write('d.conflist', list({ type: 'bridge', ipam: { type: 'dhcp' } }));

@@ -19,3 +19,10 @@ t.test('version', async (t) => {
   t.match(json, { weft: WEFT_VERSION, node: process.versions.node });
   t.ok(json.plugins.includes('bridge'));
 });
+
+t.test('--version, anywhere at the front', async (t) => {
+  const { ambient } = makeGround(t);
+  for (const flag of ['--version', '-v']) {
+    t.same(await weft(ambient, flag), { status: 0, out: `${WEFT_VERSION}\n`, err: '' });
+  }
+});
