@@ -3,10 +3,9 @@ import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { makeFolder } from '../../cni/folder.ts';
 import { lock } from '../../netlink/lock.ts';
-import { subnetsOfOthers } from '../registry/allocate.ts';
-import { overlapsAny } from '../registry/blocks.ts';
+import { applies } from '../registry/guard.ts';
 import type { Change, Look, Store } from '../registry/store.ts';
-import { RegistryError, type Watch, type WatchHooks } from '../registry.ts';
+import { type NetworkState, RegistryError, type Watch, type WatchHooks } from '../registry.ts';
 import { type RegistryDocument, readDocument } from './document.ts';
 import { watchFile } from './watch-file.ts';
 
@@ -24,31 +23,40 @@ export class FileStore implements Store {
   }
 
   async look(network: string, _fresh: boolean): Promise<Look> {
-    const { text, document } = await this.#read();
-    return { state: document.state(network), swap: (change) => this.#swap(network, text, change) };
+    const state = (await this.#read()).document.state(network);
+    return { state, swap: (change) => this.#swap(network, state, change) };
   }
 
-  /** Anybody's change between the look and now is one too many: the next look is cheap. */
-  async #swap(network: string, seen: string, change: Change): Promise<boolean> {
-    const { text, document } = await this.#read();
-    if (text !== seen) return false;
+  async #swap(network: string, seen: NetworkState, change: Change): Promise<boolean> {
     // People may have forbidden writing: what changes nothing does not need it.
-    if (document.changed(network, change) === undefined) return true;
+    if ((await this.#changed(network, seen, change)) === '') return true;
     const release = await this.#lock();
     try {
-      const now = await this.#read();
-      if (now.text !== seen) return false;
-      if (clashes(now.document, network, change)) return false;
-      this.#write(now.document.changed(network, change) ?? now.text);
-      return true;
+      const text = await this.#changed(network, seen, change);
+      if (text !== undefined && text !== '') this.#write(text);
+      return text !== undefined;
     } finally {
       release();
     }
   }
 
+  /** The file's new text; empty when nothing is to be changed, undefined when the change does not apply any more. */
+  async #changed(network: string, seen: NetworkState, change: Change): Promise<string | undefined> {
+    const { document } = await this.#read();
+    return applies(seen, document.state(network), change)
+      ? (document.changed(network, change) ?? '')
+      : undefined;
+  }
+
   watch(network: string, hooks: WatchHooks): Watch {
     return watchFile(this.#file, {
-      read: async () => (await this.#read(true)).document.state(network),
+      read: async (before) => {
+        const { text, document } = await this.#read(before !== 'missing');
+        // Who writes a file in place empties it first.
+        if (before === 'full' && text.trim() === '')
+          throw new RegistryError('invalid', `${this.where} is empty`);
+        return document.state(network);
+      },
       ...hooks,
     });
   }
@@ -101,15 +109,6 @@ export class FileStore implements Store {
       throw failure(`registry file ${this.#file} cannot be written`, error);
     }
   }
-}
-
-/** The rules decide on a look; that nobody holds what another holds does not rest on them alone. */
-function clashes(document: RegistryDocument, network: string, { host, member }: Change): boolean {
-  if (!member) return false;
-  const state = document.state(network);
-  const before = state.members.find((one) => one.host === host)?.subnets ?? [];
-  const others = subnetsOfOthers(state, host);
-  return member.subnets.some((subnet) => !before.includes(subnet) && overlapsAny(subnet, others));
 }
 
 function failure(what: string, error: unknown): RegistryError {

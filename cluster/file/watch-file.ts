@@ -7,11 +7,18 @@ import type { NetworkState, Watch, WatchHooks } from '../registry.ts';
 const SETTLE = 20;
 const LOOK = 2000;
 
+/** What there was before this look: no file ever, a file, or one with hosts in it. */
+export type Before = 'missing' | 'there' | 'full';
+
+interface Hooks extends WatchHooks {
+  read(before: Before): Promise<NetworkState>;
+}
+
 /**
  * `read` gives the state or throws; a file that has become unreadable is `lost` once, and the last good state stays until it is `found`
  * again. A file that never was is an empty registry, one that vanished is not: editors and people make such gaps.
  */
-export function watchFile(file: string, hooks: WatchHooks & { read(): Promise<NetworkState> }): Watch {
+export function watchFile(file: string, hooks: Hooks): Watch {
   const follower = new Follower(file, hooks);
   follower.start();
   return { close: () => follower.close() };
@@ -19,7 +26,7 @@ export function watchFile(file: string, hooks: WatchHooks & { read(): Promise<Ne
 
 class Follower {
   readonly #file: string;
-  readonly #hooks: WatchHooks & { read(): Promise<NetworkState> };
+  readonly #hooks: Hooks;
   #closed = false;
   #watcher: fs.FSWatcher | undefined;
   #soon: NodeJS.Timeout | undefined;
@@ -31,8 +38,9 @@ class Follower {
   #told: string | undefined;
   #isLost = false;
   #wasThere = false;
+  #isFull = false;
 
-  constructor(file: string, hooks: WatchHooks & { read(): Promise<NetworkState> }) {
+  constructor(file: string, hooks: Hooks) {
     this.#file = file;
     this.#hooks = hooks;
   }
@@ -102,8 +110,7 @@ class Follower {
       const mark = this.#markOf();
       if (mark !== '') this.#wasThere = true;
       this.#mark = mark;
-      const state =
-        mark === '' && !this.#wasThere ? { members: [], endpoints: [] } : await this.#hooks.read();
+      const state = await this.#hooks.read(this.#isFull ? 'full' : this.#wasThere ? 'there' : 'missing');
       if (!this.#closed) this.#tell(state);
     } catch (error) {
       if (this.#closed || this.#isLost) return;
@@ -120,6 +127,7 @@ class Follower {
     const text = JSON.stringify(state);
     if (text === this.#told) return;
     this.#told = text;
+    this.#isFull = state.members.length > 0;
     this.#hooks.changed(state);
   }
 }
