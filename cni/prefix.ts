@@ -39,10 +39,12 @@ const MAPPED = 0xffffn;
 
 /** The same, with a mapped address as what it is for the kernel: one of IPv6. */
 function readAddress(text: string): Address | undefined {
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
+  // Asked first: of what is no IPv4 address, ipaddr.js learns by an exception.
+  const six = text.includes(':');
+  if (!six && ipaddr.IPv4.isValidFourPartDecimal(text)) {
     return { family: 4, value: join(ipaddr.IPv4.parse(text).octets, 8n) };
   }
-  if (!text.includes(':') || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
+  if (!six || text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
   return { family: 6, value: join(ipaddr.IPv6.parse(text).parts, 16n) };
 }
 

@@ -133,7 +133,8 @@ export const mac: Codec<string> = {
  * Throws RangeError.
  */
 export function parseIp(value: string): Uint8Array {
-  if (ipaddr.IPv4.isValidFourPartDecimal(value))
+  // Of what is no IPv4 address, ipaddr.js learns by an exception.
+  if (!value.includes(':') && ipaddr.IPv4.isValidFourPartDecimal(value))
     return Uint8Array.from(ipaddr.IPv4.parse(value).toByteArray());
   if (!value.includes('%') && ipaddr.IPv6.isValid(value)) {
     return Uint8Array.from(ipaddr.IPv6.parse(value).toByteArray());

@@ -8,7 +8,8 @@ import { checksumOffload } from '../../netlink/offload.ts';
 import { listRoutes, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Member } from '../registry.ts';
-import { isWithin, macOf, type Uplink } from './desired.ts';
+import { macOf, type Uplink } from './desired.ts';
+import { isWithin } from './prefixes.ts';
 import { type Device, type Entry, type HostState, RTPROT_WEFT } from './state.ts';
 import { answerOf, uplinksOf } from './underlay.ts';
 

@@ -1,17 +1,9 @@
 /** What a registry's state means for one host's kernel. Pure: nothing is asked, nothing is opened. */
-import {
-  addressOf,
-  canonical,
-  familyOf,
-  hostPrefix,
-  lengthOf,
-  networkOf,
-  overlap,
-  parseAddress,
-} from '../../cni/prefix.ts';
+import { addressOf, canonical, familyOf, hostPrefix, parseAddress } from '../../cni/prefix.ts';
 import { networkMac, tunnelMac } from '../../plan/names.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Endpoint, Member, NetworkState } from '../registry.ts';
+import { Prefixes } from './prefixes.ts';
 import { type Entry, GUARD_METRIC, type HostState, METRIC, type RouteEntry } from './state.ts';
 
 /** One of this host's links between hosts, with the address that others know it by. */
@@ -39,11 +31,6 @@ export interface Wanted extends HostState {
 }
 
 const isTunnel = (network: ClusterNetwork) => network.backend === 'vxlan' || network.backend === 'vxlan-l2';
-
-/** Whether all of a prefix is in another one. */
-export function isWithin(prefix: string, outer: string): boolean {
-  return overlap(prefix, outer) && lengthOf(prefix) >= lengthOf(outer);
-}
 
 function ofFamily(texts: readonly string[], family: 4 | 6): string | undefined {
   return texts.find((text) => familyOf(text) === family);
@@ -87,6 +74,7 @@ class Builder {
   readonly self: Member;
   readonly uplinks: readonly Uplink[];
   readonly others: readonly Member[];
+  readonly #prefixes = new Prefixes();
 
   constructor(network: ClusterNetwork, self: Member, state: NetworkState, uplinks: readonly Uplink[]) {
     this.network = network;
@@ -106,7 +94,7 @@ class Builder {
     return this.uplinks.find(
       (uplink) =>
         familyOf(uplink.address) === familyOf(address) &&
-        overlap(networkOf(uplink.address), hostPrefix(address)) &&
+        this.#prefixes.isWithin(address, uplink.address) &&
         addressOf(uplink.address) !== address,
     );
   }
@@ -130,7 +118,7 @@ class Builder {
   #inPools(member: Member): readonly string[] {
     const pools = this.network.pools.map(({ prefix }) => prefix);
     return member.subnets.filter((subnet) => {
-      if (pools.some((pool) => isWithin(subnet, pool))) return true;
+      if (pools.some((pool) => this.#prefixes.isWithin(subnet, pool))) return true;
       this.problems.push(
         `host ${member.host} holds ${subnet}, which is in no pool of network ${this.network.name} (${pools.join(', ')}): ` +
           'configure all hosts alike',
@@ -142,7 +130,7 @@ class Builder {
   /** Another host may not claim what is ours: the registry does not allow it, and a file written by hand may. */
   subnetsOf(member: Member): readonly string[] {
     return this.#inPools(member).filter((subnet) => {
-      const [clash] = this.self.subnets.filter((own) => overlap(own, subnet));
+      const [clash] = this.self.subnets.filter((own) => this.#prefixes.overlap(own, subnet));
       if (clash === undefined) return true;
       this.problems.push(
         `host ${member.host} holds ${subnet}, which overlaps with ${clash} of this host: give one of them another subnet`,

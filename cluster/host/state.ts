@@ -122,9 +122,16 @@ export function isOn(entry: Entry, link: string): boolean {
   return entry.dev === link;
 }
 
+/** Whether two entries of one key are the same. What is not said is not so. */
 export function sameEntry(a: Entry, b: Entry): boolean {
-  const [one, two] = [a, b] as unknown as Record<string, unknown>[];
-  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  // What is not said is not so.
-  return [...keys].every((key) => (one?.[key] || undefined) === (two?.[key] || undefined));
+  switch (a.kind) {
+    case 'address':
+      return true;
+    case 'route':
+      return b.kind === a.kind && a.dev === b.dev && a.via === b.via && !a.onlink === !b.onlink;
+    case 'neighbour':
+      return b.kind === a.kind && a.mac === b.mac;
+    case 'fdb':
+      return b.kind === a.kind && a.dst === b.dst && a.inBridge === b.inBridge;
+  }
 }
