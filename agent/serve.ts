@@ -45,7 +45,15 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   // A reader of the log that is stopped must not stop us: lines are lost then.
   const destination = pino.destination({ dest: logTo, sync: false, maxLength: 1 << 20 });
   destination.on('error', () => {});
-  const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  const log = pino(
+    {
+      level: logLevel,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (word) => ({ level: word }) },
+    },
+    destination,
+  );
   const tidy = tidyUp();
   const agent = new Agent(openDoor(), {
     began: () => events.emit({ event: 'began' }),

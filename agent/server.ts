@@ -1,7 +1,8 @@
 /** The agent's socket: one for each run folder, root's alone. */
-import { chmodSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
+import { makeFolder } from '../cni/folder.ts';
 import { tryLock } from '../netlink/lock.ts';
 import type { Agent } from './agent.ts';
 import { Connection } from './connection.ts';
@@ -106,7 +107,7 @@ export class AgentServer {
 /** The folder for one agent alone, until released or until this process ends, however it ends. */
 function takeFolder(runDir: string): () => void {
   try {
-    mkdirSync(runDir, { recursive: true, mode: 0o700 });
+    makeFolder(runDir, 0o700);
     chmodSync(runDir, 0o700);
     const release = tryLock(path.join(runDir, 'agent.lock'));
     if (release) return release;

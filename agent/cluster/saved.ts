@@ -2,8 +2,9 @@
  * What the agent knew last of a network between hosts: `<cacheDir>/weft/networks/<network>.known`, beside the membership file that plugins read.
  * With it an agent that starts while the registry cannot be reached, even after a reboot, has the network as it was.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeFolder } from '../../cni/folder.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { NetworkState } from '../../cluster/registry.ts';
 import { membershipFile } from '../../ipam/cluster/membership.ts';
@@ -51,7 +52,7 @@ export function savedNetworks(cacheDir: string): string[] {
 /** Atomic. Throws an Error with `code`. */
 export function writeSaved(cacheDir: string, saved: Omit<Saved, 'format'>): void {
   const file = savedFile(cacheDir, saved.network.name);
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(file), 0o700);
   writeFileSync(`${file}.new`, JSON.stringify({ format: FORMAT, ...saved }), { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }

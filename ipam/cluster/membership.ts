@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../../cni/folder.ts';
 
 const FORMAT = 'weft membership 1';
 
@@ -60,7 +61,7 @@ function isMembership(value: Partial<Membership> | null): value is Membership {
 /** Atomic: a reader finds the old or the new. */
 export function writeMembership(cacheDir: string, membership: Omit<Membership, 'format'>): void {
   const file = membershipFile(cacheDir, membership.network);
-  fs.mkdirSync(join(file, '..'), { recursive: true, mode: 0o700 });
+  makeFolder(join(file, '..'), 0o700);
   const temporary = `${file}.new`;
   fs.writeFileSync(temporary, JSON.stringify({ format: FORMAT, ...membership }), { mode: 0o600 });
   fs.renameSync(temporary, file);
