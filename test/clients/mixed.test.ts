@@ -14,7 +14,7 @@ import {
   OUTSIDE,
   ping,
 } from '../support/host.ts';
-import { pluginsUnderTest, REFERENCE } from '../support/plugins.ts';
+import { expectWay, fillBin, pluginsUnderTest, REFERENCE } from '../support/plugins.ts';
 
 const OURS = pluginsUnderTest();
 const SUBNETS = {
@@ -39,7 +39,7 @@ function configuration(type: PluginType, family: Family, ipMasq: boolean) {
   };
 }
 
-/** Executes one plugin out of a folder, its delegates out of the same, as a runtime does. Returns what it printed. */
+/** Executes one plugin out of a folder, its delegates out of the same, as a runtime does; ours by the way under test. Returns what it printed. */
 async function execute(
   host: Host,
   folder: string,
@@ -47,14 +47,15 @@ async function execute(
   config: ReturnType<typeof configuration> & { prevResult?: unknown },
   container: Partial<Container> = {},
 ): Promise<string> {
+  const bin = folder === OURS ? host.dirs.bin : folder;
   const env = {
     CNI_COMMAND: command,
     CNI_CONTAINERID: container.id ?? '',
     CNI_NETNS: container.netns ?? '',
     CNI_IFNAME: 'eth0',
-    CNI_PATH: folder,
+    CNI_PATH: bin,
   };
-  return (await host.exec(join(folder, config.type), [], { env, input: JSON.stringify(config) })).stdout;
+  return (await host.exec(join(bin, config.type), [], { env, input: JSON.stringify(config) })).stdout;
 }
 
 interface Result {
@@ -92,6 +93,7 @@ for (const type of ['bridge', 'ptp'] as const) {
     for (const way of WAYS) {
       t.test(`${type}, ${family}: ${way.name}`, async (t) => {
         const host = await makeHost(t);
+        await fillBin(host, { record: true });
         await makeOutside(t, host);
         const config = configuration(type, family, true);
         const container = await host.container();
@@ -127,6 +129,7 @@ for (const type of ['bridge', 'ptp'] as const) {
           await execute(host, OURS, 'GC', gc);
           t.strictSame(await nat(), []);
         }
+        await expectWay(t, host);
       });
     }
   }
@@ -137,6 +140,7 @@ for (const ipMasqBackend of ['nftables', 'iptables']) {
     `DEL by ours, told ${ipMasqBackend}, when the namespace of what the reference added is gone`,
     async (t) => {
       const host = await makeHost(t);
+      await fillBin(host, { record: true });
       const config = { ...configuration('bridge', 'dual stack', true), ipMasqBackend };
       const container = await host.container();
       const prevResult = JSON.parse(await execute(host, REFERENCE, 'ADD', config, container));
@@ -145,12 +149,14 @@ for (const ipMasqBackend of ['nftables', 'iptables']) {
       await execute(host, OURS, 'DEL', { ...config, prevResult }, { id: container.id, netns: '' });
       t.strictSame(await leases(host), []);
       t.strictSame(await firewallLines(host.netns, ...words), []);
+      await expectWay(t, host);
     },
   );
 }
 
 t.test('both on one bridge at once, without masquerade', async (t) => {
   const host = await makeHost(t);
+  await fillBin(host, { record: true });
   const config = configuration('bridge', 'dual stack', false);
   const [theirs, ours] = [await host.container(), await host.container()];
   const first = JSON.parse(await execute(host, REFERENCE, 'ADD', config, theirs));
@@ -168,4 +174,5 @@ t.test('both on one bridge at once, without masquerade', async (t) => {
   for (const address of addressesOf(second)) t.ok(await ping(host.netns, address), 'the other one stays');
   await execute(host, REFERENCE, 'DEL', { ...config, prevResult: second }, ours);
   await nothingOfTheContainerIsLeft(t, host, ours);
+  await expectWay(t, host);
 });
