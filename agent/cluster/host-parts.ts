@@ -5,6 +5,7 @@ import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
 import type { Door, Namespace } from '../../netlink/door.ts';
 import { tunnelMac } from '../../plan/names.ts';
+import { removeEmptyBridges } from './bridges.ts';
 import { type Driver, type DriverHooks, type Parts, prefixesOf, type Session } from './parts.ts';
 import { wordsOf } from './words.ts';
 
@@ -35,18 +36,24 @@ export function hostParts({ door, host, speaker }: HostPartsOptions): Parts {
     mac: ({ vxlan }, name) => (vxlan ? tunnelMac(name, vxlan.vni) : undefined),
     open: async (network, self, hooks) => {
       const daemon = network.bgp?.daemon;
-      if (daemon === undefined) return new KernelDriver(door, network, self, hooks);
-      return new SpeakerDriver(door, await speaker(daemon), network, self, hooks);
+      if (daemon === undefined) return new KernelDriver({ door, host }, network, self, hooks);
+      return new SpeakerDriver({ door, host }, await speaker(daemon), network, self, hooks);
     },
   };
 }
 
+type Ground = Pick<HostPartsOptions, 'door' | 'host'>;
+
 class KernelDriver implements Driver {
   readonly device: string | undefined;
   readonly #reconciler: NetworkReconciler;
+  readonly #host: Namespace;
+  readonly #pools: readonly string[];
 
-  constructor(door: Door, network: ClusterNetwork, self: Member, hooks: DriverHooks) {
+  constructor({ door, host }: Ground, network: ClusterNetwork, self: Member, hooks: DriverHooks) {
     this.device = network.vxlan?.device;
+    this.#host = host;
+    this.#pools = prefixesOf(network.pools);
     this.#reconciler = new NetworkReconciler({
       ...{ door, network, self },
       hooks: {
@@ -69,8 +76,9 @@ class KernelDriver implements Driver {
     return this.#reconciler.close();
   }
 
-  remove(): Promise<void> {
-    return this.#reconciler.remove();
+  async remove(): Promise<void> {
+    await this.#reconciler.remove();
+    await removeEmptyBridges(this.#host, this.#pools);
   }
 }
 
@@ -87,8 +95,8 @@ class SpeakerDriver implements Driver {
   /** What the daemon said to the last update. */
   #refusal: string | undefined;
 
-  constructor(door: Door, speaker: Speaker, network: ClusterNetwork, self: Member, hooks: DriverHooks) {
-    this.#kernel = new KernelDriver(door, network, self, {
+  constructor(ground: Ground, speaker: Speaker, network: ClusterNetwork, self: Member, hooks: DriverHooks) {
+    this.#kernel = new KernelDriver(ground, network, self, {
       corrected: hooks.corrected,
       applied: (mtu, problems) => {
         this.#applied = { mtu, problems };

@@ -8,7 +8,7 @@ export interface RoundTimes {
   longest: number;
 }
 
-const TIMES: RoundTimes = { routine: 5000, first: 250, longest: 5000 };
+const TIMES: RoundTimes = { routine: 5000, first: 250, longest: 3000 };
 
 export class Rounds {
   readonly #work: () => Promise<void>;

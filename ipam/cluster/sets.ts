@@ -16,7 +16,7 @@ import type { Layout } from './config.ts';
 import type { Membership } from './membership.ts';
 
 /** What addresses depend on. */
-export type Holding = Pick<Membership, 'network' | 'subnets' | 'borrowed' | 'pools' | 'away'>;
+export type Holding = Pick<Membership, 'network' | 'subnets' | 'borrowed' | 'pools' | 'away' | 'problem'>;
 
 /**
  * Where a container's addresses may come from. On a stretched subnet an address of another host's block can be asked for, and one that went
@@ -45,7 +45,7 @@ export function setsOf(membership: Holding, layout: Layout, asked: readonly Aske
     if (ranges.length + spare.length === 0) {
       throw new CniError(
         ErrorCode.tryAgain,
-        `this host holds no part of ${text} of network ${membership.network} yet: \`weft agent\` says why`,
+        `this host holds no part of ${text} of network ${membership.network} yet: ${membership.problem ?? 'see the log of `weft agent`'}`,
       );
     }
     return setOf(pool, { ranges, spare }, away, layout);

@@ -34,7 +34,12 @@ export interface LabHost extends Host {
   /** Its addresses on the wire. */
   v4: string;
   v6: string;
-  agent(options?: { registry?: string; name?: string; flags?: string[] }): Promise<RunningAgent>;
+  agent(options?: {
+    registry?: string;
+    name?: string;
+    node?: string;
+    flags?: string[];
+  }): Promise<RunningAgent>;
   /** `weft ...`; throws unless it succeeds. */
   weft(...words: string[]): Promise<string>;
   /** Attaches a new container, and returns it with its addresses. */
@@ -94,8 +99,8 @@ async function labHost(t: Teardown, wire: string, registry: string, number: numb
   return {
     ...host,
     ...{ node, v4, v6, weft },
-    agent: ({ registry: location = registry, name = 'agent', flags = [] } = {}) =>
-      startAgent(host, { bin: BIN, name, flags: ['--registry', location, '--node', node, ...flags] }),
+    agent: ({ registry: location = registry, name = 'agent', node: called = node, flags = [] } = {}) =>
+      startAgent(host, { bin: BIN, name, flags: ['--registry', location, '--node', called, ...flags] }),
     add: async (network = 'podnet', ...words) => {
       const container = await host.container();
       const { ips, interfaces } = JSON.parse(
