@@ -14,7 +14,7 @@ SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime a
 .PHONY: help deps build validators check format pure test demo bench plots install uninstall clean
 
 help: ## explain every target
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 deps: node_modules/.installed ## install what is missing: Debian packages for building and running, npm packages
 
@@ -50,9 +50,10 @@ test: build ## install what is missing, build, run all tests (root; simulated ho
 	scripts/install-packages.sh test
 	$(BIN)/tap run -R $(BIN)/tsx -r scripts/test-report.ts
 
-demo: build ## wire two containers to a bridge on a simulated host, show each step, take it away again (root)
+demo: build ## containers on a bridge, then on two hosts with a tunnel, all simulated; show each step, take it away again (root)
 	scripts/install-packages.sh demo
 	dist/bin/weft demo bridge
+	dist/bin/weft demo two-hosts
 
 bench: build ## compare with Debian's containernetworking-plugins in one run, and show where the time goes (root; some minutes)
 	scripts/install-packages.sh bench
@@ -62,6 +63,10 @@ bench: build ## compare with Debian's containernetworking-plugins in one run, an
 
 plots: node_modules/.installed ## draw what the last `make bench` found: docs/*.svg and the tables of docs/performance.md
 	$(BIN)/tsx bench/document.ts dist/bench.json dist/where.json
+
+bench-throughput: build ## measure TCP, UDP, round trips and CPU between containers on two hosts, by weft and by hand (root; some minutes)
+	scripts/install-packages.sh test
+	$(BIN)/tsx bench/throughput.ts
 
 install: build ## put the executables where runtimes look, weft on the path, and the agent's unit [DESTDIR= BINDIR= SBINDIR= UNITDIR=]
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR)

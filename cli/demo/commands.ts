@@ -19,7 +19,7 @@ export const twoHosts = buildCommand<TwoHostsFlags, [string?], WeftContext>({
       backend: {
         kind: 'enum',
         values: ['vxlan', 'vxlan-l2', 'routed', 'bgp'],
-        brief: 'How packets get from host to host',
+        brief: 'How packets travel',
         default: 'vxlan',
       },
       hosts: { kind: 'parsed', parse: parseHosts, brief: 'How many hosts', placeholder: 'N', default: '2' },
@@ -31,7 +31,7 @@ export const twoHosts = buildCommand<TwoHostsFlags, [string?], WeftContext>({
       },
       keep: {
         kind: 'boolean',
-        brief: 'Leave the simulated hosts standing and say how to look around',
+        brief: 'Leave the hosts standing and say how to look around',
         optional: true,
         withNegated: false,
       },
@@ -50,10 +50,11 @@ export const twoHosts = buildCommand<TwoHostsFlags, [string?], WeftContext>({
   },
   docs: {
     brief: 'Containers on several hosts reach each other: by tunnel, routes or BGP, all simulated',
-    fullDescription: `Makes hosts on a wire, an agent and two containers on each, and a host outside from network namespaces: the network of
-this machine is not touched. Shows subnets, pings and TCP from everybody to everybody, the routes, FDB and neighbours that
-make it work, a captured packet with its headers inside and outside the tunnel, and how fast it is; then takes all away, and
-proves that nothing is left. Needs root, ip, bridge, nsenter, ping, tcpdump and iperf3; BIRD 2 for bgp, etcd for --registry etcd.
+    fullDescription: `Makes hosts on a wire, an agent and two containers on each, and a host outside, from network namespaces: the network of
+this machine is not touched. Shows subnets, pings and TCP from everybody to everybody, the routes, FDB and neighbours
+that make it work, a captured packet with its headers inside and outside the tunnel, and how fast it is; takes all away
+again, and proves that nothing is left. Needs root, ip, bridge, nsenter, ping, tcpdump and iperf3; bird for the backend
+bgp, etcd for that registry.
 
 EXAMPLES
   weft demo two-hosts

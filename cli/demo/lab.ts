@@ -119,7 +119,7 @@ export class Lab {
     args: readonly string[],
     options: RunOptions = {},
   ): Promise<RunResult> {
-    if (this.#closed) throw new CniError(ErrorCode.program, 'the demonstration has ended');
+    this.#refuseClosed();
     const running = this.#ambient.run('nsenter', [`--net=${this.netns(place)}`, '--', file, ...args], {
       env: this.environment(place),
       timeout: PATIENCE,
@@ -149,8 +149,9 @@ export class Lab {
   /** Starts a Node script in a namespace and waits for its first output. It ends with the lab, or with this process. */
   async serve(place: Place, script: string): Promise<void> {
     const { serve } = await import('./daemon.ts');
+    this.#refuseClosed();
     const command = this.#inside(place, [process.execPath, '-e', script]);
-    this.#daemons.push(await serve(command, this.environment(place)));
+    await this.#started(serve(command, this.environment(place)));
   }
 
   /**
@@ -165,11 +166,10 @@ export class Lab {
     env: Readonly<Record<string, string>> = {},
   ): Promise<Daemon> {
     const { startLogged } = await import('./daemon.ts');
+    this.#refuseClosed();
     const file = join(this.folder, log);
     const all = { ...this.environment(place), ...env };
-    const daemon = await startLogged(this.#inside(place, command), all, file, sign);
-    this.#daemons.push(daemon);
-    return daemon;
+    return await this.#started(startLogged(this.#inside(place, command), all, file, sign));
   }
 
   /** Ends what wrote its PID to a file; nothing happens where there is none. */
@@ -183,13 +183,35 @@ export class Lab {
     return this.#daemons.map(({ pid }) => pid);
   }
 
+  /** Ends all daemons, also those that are being started, and waits for programs that still run. Nothing can be run after that. */
+  async stop(): Promise<void> {
+    this.#closed = true;
+    const stopAll = () => Promise.all(this.#daemons.splice(0).map((daemon) => daemon.stop()));
+    await stopAll();
+    await Promise.allSettled(this.#running);
+    await stopAll();
+  }
+
   /** Takes everything away: processes, namespaces, the folder. Repeatable. Waits for programs that still run. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.all(this.#daemons.splice(0).map((daemon) => daemon.stop()));
-    await Promise.allSettled(this.#running);
+    await this.stop();
     for (const place of this.#options.places) await removeNamespace(this.netns(place));
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw new CniError(ErrorCode.program, 'the demonstration has ended');
+  }
+
+  async #started(starting: Promise<Daemon>): Promise<Daemon> {
+    this.#running.add(starting);
+    try {
+      const daemon = await starting;
+      this.#daemons.push(daemon);
+      return daemon;
+    } finally {
+      this.#running.delete(starting);
+    }
   }
 
   #makeHost(host: Place): void {

@@ -27,6 +27,7 @@ const COMMANDS = [
   'agent',
   'demo',
   'demo bridge',
+  'demo two-hosts',
   'version',
   'completion',
 ];

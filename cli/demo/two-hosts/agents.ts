@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { NetworkSummary } from '../../../agent/cluster/summary.ts';
 import { CniError, ErrorCode } from '../../../cni/errors.ts';
+import { askNetworks } from '../../network/ask.ts';
 import type { Daemon } from '../daemon.ts';
 import { type ClusterHost, type ClusterLab, OUTSIDE } from './lab.ts';
 
@@ -46,28 +47,6 @@ export async function startAgents(
   return new Map(started);
 }
 
-/** What a host's agent says of a network; undefined where it says nothing. */
-export async function summaryOf(
-  { lab }: ClusterLab,
-  host: string,
-  network: string,
-): Promise<NetworkSummary | undefined> {
-  const { request } = await import('node:http');
-  const socketPath = join(lab.folders(host).run, 'networks.sock');
-  const body = await new Promise<string>((resolve, reject) => {
-    const asked = request({ socketPath, path: '/networks' }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (part: string) => {
-        text += part;
-      });
-      response.on('end', () => resolve(text));
-    });
-    asked.on('error', reject).end();
-  }).catch(() => '[]');
-  return (JSON.parse(body) as NetworkSummary[]).find(({ name }) => name === network);
-}
-
 /** Waits until every host has a subnet and knows all others, and BGP sessions stand. Throws CniError with what an agent says. */
 export async function joined(cluster: ClusterLab, network: string): Promise<Map<string, NetworkSummary>> {
   const summaries = await Promise.all(
@@ -81,9 +60,11 @@ async function joinedOne(
   { name }: ClusterHost,
   network: string,
 ): Promise<NetworkSummary> {
+  const { leases: dataDir, run: runDir, cache: cacheDir, conf: confDir } = cluster.lab.folders(name);
+  const paths = { dataDir, runDir, cacheDir, confDir };
   let summary: NetworkSummary | undefined;
   for (let waited = 0; waited < PATIENCE; waited += STEP) {
-    summary = await summaryOf(cluster, name, network);
+    summary = (await askNetworks(paths)).networks.find((one) => one.name === network);
     const isSpeaking = summary?.sessions?.every(({ state }) => state === 'Established') ?? true;
     const knowsAll = summary?.members.length === cluster.hosts.length;
     if (summary?.joined && knowsAll && isSpeaking && summary.mtu && summary.problems.length === 0)

@@ -1,4 +1,5 @@
 /** Simulated hosts on a wire, two containers on each, and a host outside that is everybody's router to the world. */
+import { join } from 'node:path';
 import type { Ambient } from '../../../cni/ambient.ts';
 import { Lab, type Program } from '../lab.ts';
 
@@ -59,6 +60,15 @@ export class ClusterLab {
       },
     });
     return new ClusterLab(lab, hosts);
+  }
+
+  /** Takes everything away, and BIRD with it, which stays when an agent ends. Repeatable. */
+  async close(): Promise<void> {
+    const { lab } = this;
+    // First whoever would start it again.
+    await lab.stop();
+    for (const { name } of this.hosts) await lab.endPid(join(lab.folders(name).run, 'bird', 'bird.pid'));
+    await lab.close();
   }
 }
 
