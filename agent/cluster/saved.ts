@@ -4,9 +4,9 @@
  */
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { makeFolder } from '../../cni/folder.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { NetworkState } from '../../cluster/registry.ts';
+import { makeFolder } from '../../cni/folder.ts';
 import { membershipFile } from '../../ipam/cluster/membership.ts';
 
 const FORMAT = 'weft network 1';
