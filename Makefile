@@ -1,4 +1,4 @@
-# weft: every target has a line of help; `make help` prints them.
+# weft: every target has a line of help; `make help` prints them. V=1 shows the commands as they run.
 SHELL := /bin/bash
 BINDIR ?= /opt/cni/bin
 SBINDIR ?= /usr/local/bin
@@ -11,16 +11,20 @@ NODE_DIR := $(if $(wildcard $(NODE_PREFIX)/include/node/node.h),--nodedir=$(NODE
 SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := build
+ifndef V
+.SILENT:
+endif
 .PHONY: help deps build validators check format pure test demo bench plots install uninstall clean
 
 help: ## explain every target
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
+	awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 deps: node_modules/.installed ## install what is missing: Debian packages for building and running, npm packages
 
 node_modules/.installed: package.json package-lock.json .taprc
 	scripts/install-packages.sh build
 # Not `npm ci`: it insists on packages for other systems, which not every registry has. The lock file holds all the same.
+	echo 'npm packages'
 	npm install --no-save --no-audit --no-fund --loglevel=error
 	$(BIN)/tap build >/dev/null 2>&1
 	touch $@
@@ -28,9 +32,10 @@ node_modules/.installed: package.json package-lock.json .taprc
 build: dist/bin/weft ## make the executables: dist/bin/{weft,bridge,ptp,...}
 
 build/Release/weft.node: node_modules/.installed binding.gyp $(wildcard netlink/native/* bin/launcher/*)
+	echo 'addon and launcher'
 	$(BIN)/node-gyp configure build $(NODE_DIR) --loglevel=error >build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
-	@rm -f build.log
-	@touch $@
+	rm -f build.log
+	touch $@
 
 dist/bin/weft: build/Release/weft.node $(SOURCES)
 	$(BIN)/tsx scripts/build.ts
