@@ -17,8 +17,8 @@ const BUCKETS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
   2.5, 5, 10,
 ];
-/** Milliseconds for which what was listed counts as new. */
-const LISTING_LASTS = 3000;
+/** What was listed counts as new for so many times the time that it took: few leases are always told as they are, 10,000 do not cost more. */
+const LISTING_LASTS = 50;
 const VERBS = ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION'];
 
 export interface MetricsOptions {
@@ -89,8 +89,8 @@ export class AgentMetrics {
   readonly #lag = this.#gauge('nodejs_eventloop_lag_seconds', 'How long the event loop took to come round');
   readonly #paths: Paths;
   readonly #networks: () => Promise<NetworkSummary[]>;
-  /** When the leases were listed last, by performance.now(). */
-  #listed = Number.NEGATIVE_INFINITY;
+  /** When the leases are to be listed again, by performance.now(). */
+  #listing = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
   constructor({ events, paths, version, identity, networks }: MetricsOptions) {
@@ -145,7 +145,7 @@ export class AgentMetrics {
     this.#files.set(readdirSync('/proc/self/fd').length);
     this.#fallbacks.reset();
     for (const [reason, count] of fallbackCounts(this.#paths.runDir)) this.#fallbacks.inc({ reason }, count);
-    if (performance.now() - this.#listed > LISTING_LASTS) await this.#listLeases();
+    if (performance.now() >= this.#listing) await this.#listLeases();
     await this.#lookAtNetworks();
     // Not by a timer, which would wake an idle agent a hundred times a second.
     const asked = performance.now();
@@ -154,6 +154,7 @@ export class AgentMetrics {
   }
 
   async #listLeases(): Promise<void> {
+    const began = performance.now();
     const usage = await leaseUsage(this.#paths);
     this.#used.reset();
     this.#free.reset();
@@ -161,7 +162,8 @@ export class AgentMetrics {
       this.#used.set({ network, family }, used);
       if (free !== undefined) this.#free.set({ network, family }, free);
     }
-    this.#listed = performance.now();
+    const now = performance.now();
+    this.#listing = now + LISTING_LASTS * (now - began);
   }
 
   async #lookAtNetworks(): Promise<void> {

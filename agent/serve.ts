@@ -1,12 +1,11 @@
 /** `weft agent`: an agent in the foreground, from its start to its end. Loaded as a bundle of its own (scripts/build.ts). */
 import { pino } from 'pino';
-import { openRegistry } from '../cluster/open-registry.ts';
 import { RegistryError } from '../cluster/registry.ts';
 import type { Paths } from '../cni/ambient.ts';
 import { openDoor } from '../netlink/namespace.ts';
 import { sendDatagram } from '../netlink/unix.ts';
 import { Agent } from './agent.ts';
-import { type Cluster, type ClusterOptions, startCluster } from './cluster/start.ts';
+import { type Cluster, type ClusterOptions, prepareCluster } from './cluster/start.ts';
 import { AgentEvents } from './events.ts';
 import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
@@ -66,8 +65,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   });
   try {
     const identity = ownIdentity(bundle);
-    const registry =
-      options.cluster && (await openRegistry(options.cluster.registry, options.cluster.ambient));
+    const prepared = options.cluster && (await prepareCluster(options.cluster));
     await agent.warmUp();
     const server = await AgentServer.open({
       ...{ agent, runDir, identity },
@@ -91,9 +89,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     notify('READY=1');
     metrics.load();
     const stopCaretaker = await startCaretaker(options.caretaker, agent, log, events);
-    if (options.cluster && registry) {
-      cluster.running = await startCluster({ ...options.cluster, registry }, log, events);
-    }
+    if (prepared) cluster.running = await prepared.start(log, events);
     const reason = await stopped;
     log.info({ reason }, 'stopping: no new requests are taken');
     notify('STOPPING=1');

@@ -8,12 +8,12 @@ import { type Member, type NetworkState, RegistryError, type Watch } from '../..
 import { readMembership } from '../../ipam/cluster/membership.ts';
 import { Contact } from './contact.ts';
 import { essentialChanges, sameNetwork } from './difference.ts';
+import { KernelSide } from './kernel-side.ts';
 import { leasedAddresses } from './leased.ts';
 import { memberOf, sameList, withMember } from './members.ts';
 import { MembershipView } from './membership-view.ts';
 import type { HostNetworkOptions, Wanted } from './network-options.ts';
 import { OwnRoutes } from './own-routes.ts';
-import type { Driver } from './parts.ts';
 import { Problems } from './problems.ts';
 import { Rounds } from './rounds.ts';
 import { forget, readSaved, type Saved, writeSaved } from './saved.ts';
@@ -28,6 +28,7 @@ export class HostNetwork {
   readonly #options: HostNetworkOptions;
   readonly #problems: Problems;
   readonly #rounds: Rounds;
+  readonly #kernel: KernelSide;
   readonly #stretch: Stretch;
   /** Its name in the registry. */
   #host: string;
@@ -36,14 +37,13 @@ export class HostNetwork {
   #network: ClusterNetwork | undefined;
   #member: Member | undefined;
   #joined = false;
-  #driver: Driver | undefined;
   #watch: Watch | undefined;
   #state: NetworkState = EMPTY;
-  /** The state that the kernel has. */
-  #applied: NetworkState | undefined;
   #seen: number | undefined;
   #mtu: number | undefined;
-  #corrections = 0;
+  /** Until when the registry vouches for what this host holds; and what it said of that to this agent. */
+  #validUntil: number | undefined;
+  #renewed: number | undefined;
   readonly #contact: Contact;
   readonly #routes: OwnRoutes;
   readonly #view: MembershipView;
@@ -62,6 +62,15 @@ export class HostNetwork {
     const saved = readSaved(paths.cacheDir, name);
     this.#host = options.host;
     if (saved) this.#takeUp(saved);
+    this.#kernel = new KernelSide(options.parts, {
+      save: (state) => this.#save(state),
+      corrected: (what) => hooks.corrected(name, what),
+      applied: (mtu, problems) => {
+        this.#mtu = mtu;
+        this.#problems.set('kernel', problems.length > 0 ? problems.join('; ') : undefined);
+        this.#tellPlugins();
+      },
+    });
     this.#routes = new OwnRoutes(options.parts);
     this.#view = new MembershipView(paths.cacheDir);
     this.#stretch = new Stretch({ ...options, host: this.#host, since: saved?.written });
@@ -79,6 +88,23 @@ export class HostNetwork {
     this.#rounds.soon();
   }
 
+  /** The registry vouches for what this host holds until then (milliseconds since the epoch). */
+  renewed(validUntil: number): void {
+    this.#renewed = validUntil;
+    this.#validUntil = validUntil;
+    this.#contact.reached();
+    if (this.#joined) this.#tellPlugins();
+  }
+
+  /** The registration had run out. With `member` the same is registered again, else somebody else has what it held. */
+  expired(member: Member | undefined): void {
+    const words = member ? 'the registration had run out, and is renewed' : 'the registration has run out';
+    this.#options.hooks.told(this.name, words);
+    if (member) this.#member = member;
+    else this.#joined = false;
+    this.#rounds.soon();
+  }
+
   /** Something on the host may have changed: its containers, its addresses. */
   look(): void {
     this.#rounds.soon();
@@ -88,7 +114,7 @@ export class HostNetwork {
   async close(): Promise<void> {
     await this.#rounds.close();
     this.#watch?.close();
-    await this.#driver?.close();
+    await this.#kernel.close();
   }
 
   /**
@@ -113,13 +139,14 @@ export class HostNetwork {
   async summary(): Promise<NetworkSummary> {
     const { registry } = this.#options;
     const host = this.#host;
-    const sessions = await this.#driver?.sessions?.().catch(() => undefined);
+    const sessions = await this.#kernel.sessions();
     return summarize({
       ...{ name: this.name, host, file: this.#wanted?.file, network: this.#network ?? this.#wanted?.network },
       registry: { where: registry.where, ...this.#contact.state },
       ...{ joined: this.#joined, member: this.#member, state: this.#state, seen: this.#seen },
-      ...{ mtu: this.#mtu, device: this.#driver?.device, leases: this.#leases().length },
-      ...{ corrections: this.#corrections, problems: this.#problems.all(), sessions },
+      ...{ mtu: this.#mtu, device: this.#kernel.device, leases: this.#leases().length },
+      ...{ corrections: this.#kernel.corrections, problems: this.#problems.all(), sessions },
+      validUntil: this.#validUntil,
     });
   }
 
@@ -142,6 +169,7 @@ export class HostNetwork {
     this.#seen = saved.written;
     this.#member = own ?? (membership?.subnets.length ? memberOf(membership, saved.addresses) : undefined);
     this.#mtu = membership?.mtu;
+    this.#validUntil = membership?.validUntil;
   }
 
   /** Throws when something has to be done again soon; it is in the problems then. */
@@ -150,10 +178,10 @@ export class HostNetwork {
     if (this.#network === undefined) return;
     const steps = [
       // First what needs no registry: after a reboot it may be long in coming.
-      ...(this.#driver === undefined ? [() => this.#apply()] : []),
+      ...(!this.#kernel.isOpen ? [() => this.#apply()] : []),
       () => this.#join(),
       () => this.#apply(),
-      async () => this.#driver?.look(),
+      () => this.#kernel.look(),
       () => this.#keepStretch(),
     ];
     // What goes wrong in one is no reason to leave the others.
@@ -182,7 +210,7 @@ export class HostNetwork {
       this.#options.hooks.told(this.name, `the network changes: ${changes.join(', ')}`);
       await this.#leaveForAnother();
     } else {
-      await this.#closeDriver();
+      await this.#kernel.close();
     }
     this.#network = wanted.network;
     this.#joined = false;
@@ -223,6 +251,7 @@ export class HostNetwork {
       });
       this.#member = member;
       this.#joined = true;
+      this.#validUntil = this.#renewed;
       this.#state = withMember(this.#state, member);
       this.#watch ??= this.#listen();
     } catch (error) {
@@ -292,32 +321,8 @@ export class HostNetwork {
     const network = this.#network;
     const member = this.#member;
     if (network === undefined || member === undefined) return;
-    this.#driver ??= await this.#open(network, member);
-    const state = this.#state;
-    if (state === this.#applied) return;
-    // Written before the kernel has it: an agent that is killed in between knows no less than the kernel does.
-    this.#save(state);
-    await this.#driver.update(state);
-    this.#applied = state;
-  }
-
-  /** Throws what stands in the way: a VNI in use, a daemon that is missing. */
-  async #open(network: ClusterNetwork, member: Member): Promise<Driver> {
-    const { parts, hooks } = this.#options;
     try {
-      const driver = await parts.open(network, member, {
-        corrected: (what) => {
-          this.#corrections += what.length;
-          hooks.corrected(this.name, what);
-        },
-        applied: (mtu, problems) => {
-          this.#mtu = mtu;
-          this.#problems.set('kernel', problems.length > 0 ? problems.join('; ') : undefined);
-          this.#tellPlugins();
-        },
-      });
-      this.#problems.set('kernel', undefined);
-      return driver;
+      await this.#kernel.apply(network, member, this.#state);
     } catch (error) {
       this.#problems.set('kernel', wordsOf(error));
       throw error;
@@ -359,7 +364,7 @@ export class HostNetwork {
     this.#view.tell({
       ...{ network, host: this.#host, member: this.#member, state: this.#state, mtu: this.#mtu },
       offered: this.#stretch.offered(this.#member?.subnets ?? []),
-      ...{ device: this.#driver?.device, problems: this.#problems },
+      ...{ device: this.#kernel.device, problems: this.#problems, validUntil: this.#validUntil },
     });
   }
 
@@ -367,26 +372,12 @@ export class HostNetwork {
     return leasedAddresses(this.#options.paths.dataDir, this.name);
   }
 
-  async #closeDriver(): Promise<void> {
-    await this.#driver?.close();
-    this.#driver = undefined;
-    this.#applied = undefined;
-  }
-
   async #dismantle(): Promise<void> {
     this.#watch?.close();
     this.#watch = undefined;
-    const network = this.#network;
-    if (network !== undefined) {
-      const { parts } = this.#options;
-      const self = this.#member ?? { host: this.#host, addresses: [], subnets: [] };
-      const quiet = { corrected: () => {}, applied: () => {} };
-      const driver = this.#driver ?? (await parts.open(network, self, quiet));
-      await driver.remove();
-    }
+    const self = this.#member ?? { host: this.#host, addresses: [], subnets: [] };
+    if (this.#network !== undefined) await this.#kernel.remove(this.#network, self);
     forget(this.#options.paths.cacheDir, this.name);
-    this.#driver = undefined;
-    this.#applied = undefined;
     this.#member = undefined;
     this.#joined = false;
     this.#state = EMPTY;

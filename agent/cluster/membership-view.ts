@@ -19,6 +19,8 @@ export interface MembershipInput {
   mtu: number | undefined;
   device: string | undefined;
   problems: Problems;
+  /** Milliseconds since the epoch; undefined: for ever. */
+  validUntil: number | undefined;
 }
 
 export class MembershipView {
@@ -30,7 +32,7 @@ export class MembershipView {
   }
 
   /** Throws an Error with `code`. */
-  tell({ network, host, member, state, offered, mtu, device, problems }: MembershipInput): void {
+  tell({ network, host, member, state, offered, mtu, device, problems, validUntil }: MembershipInput): void {
     const { name, backend, pools } = network;
     const words = problems.all();
     const away = backend === 'vxlan-l2' ? elsewhere(state, host, offered) : [];
@@ -39,6 +41,7 @@ export class MembershipView {
       ...{ subnets: [...offered], borrowed: [...(member?.borrowed ?? [])] },
       ...(away.length > 0 && { away }),
       ...(device !== undefined && { device }),
+      ...(validUntil !== undefined && { validUntil }),
       ...(words.length > 0 && { problem: words.join('; ') }),
       ...(problems.has('kernel') && { limited: true }),
     };

@@ -1,4 +1,5 @@
 /** All networks between hosts of this host: those that conflists name, and those that it is still a member of. */
+import type { Member } from '../../cluster/registry.ts';
 import type { Paths } from '../../cni/ambient.ts';
 import { HostNetwork } from './host-network.ts';
 import type { HostNetworkOptions, Wanted } from './network-options.ts';
@@ -23,6 +24,7 @@ export class Networks {
   readonly #unwatch: (() => void)[];
   #wanted: WantedNetworks = { networks: new Map(), faults: [] };
   #reading: Promise<void> | undefined;
+  #validUntil: number | undefined;
   #again = false;
   #closed = false;
 
@@ -38,6 +40,17 @@ export class Networks {
   /** Something on the host may have changed: its containers, its addresses. */
   look(): void {
     for (const network of this.#networks.values()) network.look();
+  }
+
+  /** The registry vouches for what this host holds until then (milliseconds since the epoch). */
+  renewed(validUntil: number): void {
+    this.#validUntil = validUntil;
+    for (const network of this.#networks.values()) network.renewed(validUntil);
+  }
+
+  /** See HostNetwork.expired(). */
+  expired(name: string, member: Member | undefined): void {
+    this.#networks.get(name)?.expired(member);
   }
 
   async summaries(): Promise<NetworkSummary[]> {
@@ -110,7 +123,11 @@ export class Networks {
   #change(name: string, wanted: Wanted | undefined): void {
     const network = this.#networks.get(name);
     if (network) network.change(wanted);
-    else this.#networks.set(name, new HostNetwork({ ...this.#options, name }, wanted));
+    else {
+      const made = new HostNetwork({ ...this.#options, name }, wanted);
+      if (this.#validUntil !== undefined) made.renewed(this.#validUntil);
+      this.#networks.set(name, made);
+    }
   }
 
   #tellFault(file: string, error: string | undefined): void {

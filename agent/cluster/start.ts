@@ -1,5 +1,6 @@
 /** The networks between hosts of one agent, with what they tell to log and metrics. */
 import type { Logger } from 'pino';
+import { openRegistry } from '../../cluster/open-registry.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import type { Ambient } from '../../cni/ambient.ts';
 import { type Monitor, monitor } from '../../netlink/monitor.ts';
@@ -33,11 +34,32 @@ const ADDRESS_TYPES = [20, 21];
 /** Milliseconds from a changed address to the look at what it means. */
 const SETTLE = 250;
 
-/** Throws an Error with `code` when the host cannot be opened. */
-export async function startCluster(
-  { ambient, node, addresses, registry }: Omit<ClusterOptions, 'registry'> & { registry: Registry },
-  log: Logger,
-  events: AgentEvents,
+/** A registry whose location was understood; nothing has been asked yet. */
+export interface PreparedCluster {
+  /** Throws an Error with `code` when the host cannot be opened. */
+  start(log: Logger, events: AgentEvents): Promise<Cluster>;
+}
+
+/** Throws RegistryError(invalid) when the registry's location is none. */
+export async function prepareCluster(options: ClusterOptions): Promise<PreparedCluster> {
+  const { ambient } = options;
+  const running: { networks?: Networks } = {};
+  const registry = await openRegistry(options.registry, {
+    env: ambient.env,
+    hooks: {
+      renewed: (_, validUntil) => running.networks?.renewed(validUntil),
+      restored: (network, member) => running.networks?.expired(network, member),
+      gone: (network) => running.networks?.expired(network, undefined),
+    },
+  });
+  return { start: (log, events) => start(options, registry, running, { log, events }) };
+}
+
+async function start(
+  { ambient, node, addresses }: ClusterOptions,
+  registry: Registry,
+  running: { networks?: Networks },
+  { log, events }: { log: Logger; events: AgentEvents },
 ): Promise<Cluster> {
   const door = openDoor();
   const host = await door.open();
@@ -62,6 +84,7 @@ export async function startCluster(
       else log.error({ file, error }, 'the conflist cannot be understood: what it said before stays');
     },
   });
+  running.networks = networks;
   const control = await Control.open(ambient.paths.runDir, networks);
   const addressesChange = await watchAddresses(() => networks.look()).catch(() => undefined);
   log.info({ registry: registry.where, node }, 'networks between hosts are looked after');

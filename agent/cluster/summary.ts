@@ -26,6 +26,8 @@ export interface NetworkSummary {
   registry: ContactState & { where: string };
   /** Whether this host is a member. */
   joined: boolean;
+  /** Until when the registry vouches for what it holds without another sign of life (milliseconds since the epoch); absent: for ever. */
+  validUntil?: number;
   addresses: readonly string[];
   subnets: readonly string[];
   borrowed: readonly string[];
@@ -63,16 +65,18 @@ export interface SummaryInput {
   corrections: number;
   problems: string[];
   sessions: Session[] | undefined;
+  validUntil: number | undefined;
 }
 
 export function summarize(input: SummaryInput): NetworkSummary {
   const { name, host, file, network, registry, joined, member, state, mtu, device, seen, sessions } = input;
-  const { leases, corrections, problems } = input;
+  const { leases, corrections, problems, validUntil } = input;
   const published = new Map<string, number>();
   for (const { host } of state.endpoints) published.set(host, (published.get(host) ?? 0) + 1);
   return {
     ...{ name, backend: network?.backend ?? 'vxlan', host, registry, joined },
     ...(file !== undefined && { file }),
+    ...(validUntil !== undefined && { validUntil }),
     addresses: member?.addresses ?? [],
     subnets: member?.subnets ?? [],
     borrowed: member?.borrowed ?? [],

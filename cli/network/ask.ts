@@ -47,6 +47,7 @@ function fromFiles(paths: Paths, name: string): NetworkSummary | undefined {
     corrections: 0,
     problems: membership?.problem === undefined ? [] : [membership.problem],
     sessions: undefined,
+    validUntil: membership?.validUntil,
   });
 }
 
