@@ -10,6 +10,7 @@ import { copyFileSync, linkSync, mkdirSync, renameSync, rmSync, statSync, writeF
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { writeMembership } from '../ipam/cluster/membership.ts';
 import { PLUGIN_NAMES } from '../plugins/registry.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: 'dist/bin' } } });
@@ -85,16 +86,21 @@ function placeFiles(): void {
   for (const name of PLUGIN_NAMES) linkSync(launcher, path.join(out, name));
 }
 
+/** What the cache is to have: ADD and DEL of these. */
+function warmUpConfigurations(): { type: string; [key: string]: unknown }[] {
+  const common = { cniVersion: '1.0.0', name: 'warm-up' };
+  const ranges = [[{ subnet: '10.1.0.0/24' }], [{ subnet: 'fd00:1::/64' }]];
+  const pools = [{ prefix: '10.1.0.0/16' }, { prefix: 'fd00:1::/48' }];
+  return [
+    { ...common, type: 'vxlan', ipMasq: false, pools },
+    { ...common, type: 'routed', ipMasq: false, pools },
+    { ...common, type: 'bridge', bridge: 'warm0', isGateway: true, ipam: { type: 'host-local', ranges } },
+  ];
+}
+
 /** A network namespace of one's own where that is allowed: the cache then has what ADD and DEL need, too. */
 function warmUp(): void {
-  const conf = JSON.stringify({
-    cniVersion: '1.0.0',
-    name: 'warm-up',
-    type: 'bridge',
-    bridge: 'warm0',
-    isGateway: true,
-    ipam: { type: 'host-local', ranges: [[{ subnet: '10.1.0.0/24' }], [{ subnet: 'fd00:1::/64' }]] },
-  });
+  const configurations = warmUpConfigurations();
   const state = path.join(out, '.warm-up');
   const env = (command: string) => ({
     PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
@@ -107,24 +113,26 @@ function warmUp(): void {
     CNI_CONTAINERID: 'warm-up',
     CNI_IFNAME: 'eth0',
     CNI_PATH: out,
+    CNI_NETNS: `${state}/ns`,
     WEFT_WARM_UP: out,
   });
-  const run = (command: string) =>
-    execFileSync(path.join(out, 'bridge'), {
-      env: env(command),
-      input: conf,
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-  run('VERSION');
+  execFileSync(path.join(out, 'bridge'), { env: env('VERSION'), stdio: ['ignore', 'pipe', 'inherit'] });
+  const calls = configurations.map(
+    ({ type }) => `
+    CNI_COMMAND=ADD "$WEFT_WARM_UP/${type}" <'${state}/${type}.json' >'${state}/result' &&
+    CNI_COMMAND=DEL "$WEFT_WARM_UP/${type}" <'${state}/${type}.json' || status=1`,
+  );
   const script = `
-    mkdir -p ${state} && touch ${state}/ns && unshare --net=${state}/ns true
-    export CNI_NETNS=${state}/ns
-    CNI_COMMAND=ADD "$WEFT_WARM_UP/bridge" <${state}.json >${state}.result &&
-    CNI_COMMAND=DEL "$WEFT_WARM_UP/bridge" <${state}.json
-    status=$?
-    umount ${state}/ns; exit $status`;
+    touch '${state}/ns' && unshare --net='${state}/ns' true
+    status=0${calls.join('')}
+    umount '${state}/ns'; exit $status`;
   try {
-    writeFileSync(`${state}.json`, conf);
+    mkdirSync(state);
+    for (const one of configurations) writeFileSync(`${state}/${one.type}.json`, JSON.stringify(one));
+    writeMembership(`${state}/cache`, {
+      ...{ network: 'warm-up', host: 'warm-up', borrowed: [], mtu: 1450 },
+      ...{ subnets: ['10.1.3.0/24', 'fd00:1:0:3::/64'], pools: ['10.1.0.0/16', 'fd00:1::/48'] },
+    });
     execFileSync('unshare', ['--net', '--mount', 'sh', '-c', script], { env: env('ADD'), stdio: 'pipe' });
   } catch (error) {
     const words = String((error as { stderr?: Buffer }).stderr ?? error).trim();
@@ -132,9 +140,7 @@ function warmUp(): void {
       `code cache without ADD and DEL (needs root; harmless, start-up is slower): ${words}\n`,
     );
   } finally {
-    for (const file of [state, `${state}.json`, `${state}.result`]) {
-      rmSync(file, { recursive: true, force: true });
-    }
+    rmSync(state, { recursive: true, force: true });
   }
 }
 
