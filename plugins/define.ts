@@ -59,7 +59,7 @@ export function definePlugin<C extends PluginConf>(
       }),
     status: (request) =>
       withSession(kit, request.ambient, undefined, (session) =>
-        status(resolved(definition, request, 'STATUS'), session),
+        status(definition, resolved(definition, request, 'STATUS'), session),
       ),
   };
 }
@@ -280,11 +280,16 @@ async function gc<C extends PluginConf>(request: GcRequest<C>, session: Session)
   joinErrors(errors, `GC of ${config.name} is not complete`);
 }
 
-async function status<C extends PluginConf>(request: VerbRequest<C>, session: Session): Promise<void> {
+async function status<C extends PluginConf>(
+  definition: Definition<C>,
+  request: VerbRequest<C>,
+  session: Session,
+): Promise<void> {
   const { config } = request;
   // Without the right to look there is none to change; a socket without an answer would show here, too.
   await linkExists(session, 'host', 'lo');
   await requireRights(session.host);
+  await definition.ready?.(config, session);
   if (config.ipMasq) {
     await (await session.firewall(askedBackend(config))).probe();
   }

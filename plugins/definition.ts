@@ -3,6 +3,7 @@ import type { ConfigSchema, NetConf } from '../cni/plugin.ts';
 import type { Attachment, Dns } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
 import type { Plan, Step } from '../plan/step.ts';
+import type { Surroundings } from '../plan/surroundings.ts';
 
 /** What definePlugin reads of a configuration; a plugin's own schema says more. */
 export interface PluginConf extends NetConf {
@@ -24,7 +25,7 @@ export interface PlanInput<C> {
 export type Verb = 'ADD' | 'CHECK' | 'DEL' | 'GC' | 'STATUS' | 'PLAN';
 
 /**
- * A plugin, stated as a plan. All functions but `resolve` are pure: no I/O, no clock, no randomness. The plan has two parts
+ * A plugin, stated as a plan. All functions but `resolve` and `ready` are pure: no I/O, no clock, no randomness. The plan has two parts
  * because some IPAM (dhcp) needs the link before it can answer; elsewhere both parts are applied together.
  */
 export interface Definition<C extends PluginConf> {
@@ -48,6 +49,8 @@ export interface Definition<C extends PluginConf> {
   complete?(config: C, ipam: IpamResult): IpamResult;
   /** `answer` is what `complete` returned. */
   addresses(input: PlanInput<C>, answer: IpamResult): Step[];
+  /** For STATUS: looks whether what stands on the host is in the way of every ADD. Throws CniError(notAvailable). */
+  ready?(config: C, host: Surroundings): Promise<void>;
 }
 
 /** The whole plan of an attachment; without an answer of IPAM, its first part. */

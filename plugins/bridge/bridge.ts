@@ -2,6 +2,7 @@ import { configSchema } from '../../cni/config.ts';
 import { validateMacArg } from '../asked-mac.ts';
 import type { Definition } from '../definition.ts';
 import { bridgeAddresses, bridgeAnswer, bridgeLinks, validateBridge } from './plan.ts';
+import { bridgeReady } from './ready.ts';
 import { type BridgeConf, schema } from './schema.ts';
 import { validate } from './validate.generated.ts';
 
@@ -18,4 +19,5 @@ export const bridge: Definition<BridgeConf> = {
   links: bridgeLinks,
   complete: bridgeAnswer,
   addresses: bridgeAddresses,
+  ready: bridgeReady,
 };

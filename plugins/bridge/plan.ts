@@ -20,12 +20,12 @@ import { askedMac } from '../asked-mac.ts';
 import type { PlanInput } from '../definition.ts';
 import type { BridgeConf } from './schema.ts';
 
-const bridgeName = (config: BridgeConf) => config.bridge ?? 'cni0';
-const isGateway = (config: BridgeConf) => Boolean(config.isGateway || config.isDefaultGateway);
+export const bridgeName = (config: BridgeConf) => config.bridge ?? 'cni0';
+export const isGateway = (config: BridgeConf) => Boolean(config.isGateway || config.isDefaultGateway);
 /** On every IPv6 link, whatever its subnet (RFC 4291, section 2.5.6). */
 const isLinkLocal = (address: string) => overlap(address, 'fe80::/10');
 /** What carries the gateway's addresses: the bridge, or a link of its own in the VLAN. */
-const gatewayLink = (config: BridgeConf) =>
+export const gatewayLink = (config: BridgeConf) =>
   config.vlan && isGateway(config) ? `${bridgeName(config)}.${config.vlan}` : bridgeName(config);
 const usesVlans = (config: BridgeConf) => Boolean(config.vlan || config.vlanTrunk?.length);
 

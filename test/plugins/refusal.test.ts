@@ -52,6 +52,38 @@ t.test('the bridge has another address: refused, or replaced when forceAddress s
   t.same(await addresses(), ['10.1.0.1', 'fd00:1::1']);
 });
 
+t.test('STATUS says beforehand what would be in the way of every ADD', async (t) => {
+  const world = await makeWorld(t);
+  const run = (line: string) => world.host.exec('sh', ['-c', line]);
+  const status = async (config: object) => (await world.call('STATUS', config)).json;
+  await world.ok('STATUS', BRIDGE);
+  await run('ip link add br0 type veth peer name p0');
+  t.match(await status(BRIDGE), {
+    code: 50,
+    msg: /no ADD can succeed: wanted a bridge br0, found a link .* of kind veth/,
+  });
+  await run('ip link del br0; ip link add br0 up type bridge');
+  await world.ok('STATUS', BRIDGE);
+  await run('ip addr add 10.7.0.1/24 dev br0; ip -6 addr add fd00:7::1/64 dev br0 nodad');
+  t.match(await status(BRIDGE), {
+    code: 50,
+    msg: 'no ADD can succeed: bridge br0 has address 10.7.0.1/24, configuration wants 10.1.0.1/24: set forceAddress or remove the address',
+  });
+  await world.ok('STATUS', { ...BRIDGE, forceAddress: true });
+  await world.ok('STATUS', { ...BRIDGE, isGateway: false });
+  // One of the alternatives is what the bridge has.
+  const ranges = [[{ subnet: '10.1.0.0/24' }, { subnet: '10.7.0.0/24' }]];
+  await world.ok('STATUS', { ...BRIDGE, ipam: { type: 'host-local', ranges } });
+  await run('ip addr del 10.7.0.1/24 dev br0; ip -6 addr add fd00:1::99/64 dev br0 nodad');
+  t.match(await status(BRIDGE), {
+    code: 50,
+    msg: /has address fd00:1::99\/64, configuration wants fd00:1::1\/64/,
+  });
+  await run('ip link del br0');
+  await world.add(BRIDGE, await world.container());
+  await world.ok('STATUS', BRIDGE);
+});
+
 t.test('an IPv6 address of another prefix does not stand in the way', async (t) => {
   const world = await makeWorld(t);
   await world.host.exec('ip', ['link', 'add', 'br0', 'up', 'type', 'bridge']);
