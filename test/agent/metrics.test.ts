@@ -8,6 +8,7 @@ import { bridgeConflist, installConflist } from '../support/conflist.ts';
 import { type Host, makeHost } from '../support/host.ts';
 import { pluginsUnderTest, weftIsMissing } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
+import { byLabel, metrics } from './support.ts';
 
 const BIN = pluginsUnderTest();
 const skip = await weftIsMissing();
@@ -15,12 +16,6 @@ const NETWORK = bridgeConflist({ cniVersion: '1.1.0', name: 'podnet' });
 
 const curl = (host: Host, ...args: string[]) =>
   host.exec('curl', ['-s', '--unix-socket', join(host.dirs.run, 'metrics.sock'), ...args], { mayFail: true });
-
-async function metrics(host: Host): Promise<Sample[]> {
-  const { status, stdout } = await curl(host, '--fail', 'http://agent/metrics');
-  if (status !== 0) throw new Error(`curl ended with ${status}`);
-  return parseExposition(stdout);
-}
 
 /** `plugin verb code` with its count. */
 function requests(samples: readonly Sample[]): Record<string, number> {
@@ -30,11 +25,6 @@ function requests(samples: readonly Sample[]): Record<string, number> {
       value,
     ]),
   );
-}
-
-function byLabel(samples: readonly Sample[], name: string, label: string): Record<string, number> {
-  const found = select(samples, name).filter(({ value }) => value > 0);
-  return Object.fromEntries(found.map(({ labels, value }) => [labels[label] ?? '', value]));
 }
 
 /** One execution of the bridge plugin as a runtime does it. */

@@ -1,5 +1,6 @@
 /** Calls of plugins' executables on a simulated host, and what an agent there says of them. */
 import { join } from 'node:path';
+import { parseExposition, type Sample, select } from '../../agent/exposition.ts';
 import type { RunningAgent } from '../support/agent.ts';
 import type { Container, Host } from '../support/host.ts';
 import { pluginsUnderTest } from '../support/plugins.ts';
@@ -69,4 +70,17 @@ export async function served(agent: RunningAgent, command: string, atLeast = 0):
     (await agent.log()).filter((line) => line.msg === 'served' && line.command === command).length;
   await until(`${atLeast} of ${command} served`, async () => (await count()) >= atLeast).catch(() => {});
   return await count();
+}
+
+/** What the agent of a host counts. Throws when it does not answer. */
+export async function metrics(host: Host): Promise<Sample[]> {
+  const socket = join(host.dirs.run, 'metrics.sock');
+  const args = ['-s', '--fail', '--unix-socket', socket, 'http://agent/metrics'];
+  return parseExposition((await host.exec('curl', args)).stdout);
+}
+
+/** The counts of one metric that are not zero, by one of its labels. */
+export function byLabel(samples: readonly Sample[], name: string, label: string): Record<string, number> {
+  const found = select(samples, name).filter(({ value }) => value > 0);
+  return Object.fromEntries(found.map(({ labels, value }) => [labels[label] ?? '', value]));
 }
