@@ -49,11 +49,16 @@ export class Http {
     });
   }
 
-  /** Calls `line` with each line of an answer that goes on; resolves when the server ends it. */
-  async follow(request: Request, line: (text: string, status: number) => void): Promise<void> {
+  /** Calls `opened` when an answer begins, `line` with each line of it; resolves when the server ends it. */
+  async follow(
+    request: Request,
+    line: (text: string, status: number) => void,
+    opened: (status: number) => void = () => {},
+  ): Promise<void> {
     await this.#exchange(request, async (response, begun) => {
       begun();
       const status = response.statusCode ?? 0;
+      opened(status);
       let rest = '';
       for await (const chunk of response.setEncoding('utf8')) {
         const lines = (rest + chunk).split('\n');

@@ -31,6 +31,12 @@ export async function openRegistry(location: string, options: RegistryOptions): 
       const { renewed } = hooks;
       return new StoredRegistry((expired) => openEtcd(location, options.env, { renewed, expired }), hooks);
     }
+    case 'kubernetes': {
+      const { parseAccess } = await import('./kubernetes/access.ts');
+      const { NodesApi } = await import('./kubernetes/api.ts');
+      const { KubernetesRegistry } = await import('./kubernetes/kubernetes-registry.ts');
+      return new KubernetesRegistry(new NodesApi(await parseAccess(location, options.env)));
+    }
     default:
       throw invalid(location);
   }

@@ -1,10 +1,9 @@
 /** One network as etcd has it, followed: a full list, then what changes from its revision on; the list again when etcd has forgotten that far back. */
+
+import { Attempts } from '../registry/attempts.ts';
 import type { NetworkState, Watch, WatchHooks } from '../registry.ts';
 import { decode, type EtcdClient, encode, type Json } from './client.ts';
 import { type Kvs, stateOf } from './keys.ts';
-
-/** Milliseconds between attempts when etcd is away. */
-const RETRY = { first: 100, longest: 5000 };
 
 interface KeyValue {
   key: string;
@@ -56,15 +55,13 @@ export class NetworkWatch implements Watch {
   #kvs: Kvs | undefined;
   #revision = 0n;
   #told: string | undefined;
-  #isLost = false;
-  #failures = 0;
-  /** The stream was open: that it ends now is no outage yet. */
-  #wasOpen = false;
+  readonly #attempts: Attempts;
 
   constructor(client: EtcdClient, base: string, hooks: WatchHooks) {
     this.#client = client;
     this.#base = base;
     this.#hooks = hooks;
+    this.#attempts = new Attempts(hooks, this.#ended.signal);
   }
 
   start(): void {
@@ -77,7 +74,7 @@ export class NetworkWatch implements Watch {
 
   /** What is known, unless etcd is away or has not been asked. */
   get known(): Listing | undefined {
-    return this.#kvs === undefined || this.#isLost
+    return this.#kvs === undefined || this.#attempts.isLost
       ? undefined
       : { kvs: new Map(this.#kvs), revision: String(this.#revision) };
   }
@@ -88,15 +85,16 @@ export class NetworkWatch implements Watch {
 
   async #run(): Promise<void> {
     while (!this.#closed) {
-      const { endpoint } = this.#client;
+      let { endpoint } = this.#client;
       try {
         if (this.#kvs === undefined) await this.#list();
+        // The list may have found that another one answers.
+        endpoint = this.#client.endpoint;
         await this.#follow(endpoint);
       } catch (error) {
         if (this.#closed) return;
         this.#client.rotate(endpoint);
-        this.#lose(error);
-        await this.#pause();
+        await this.#attempts.failed(this.#client.unreachable(error));
       }
     }
   }
@@ -106,11 +104,11 @@ export class NetworkWatch implements Watch {
     if (this.#closed) return;
     this.#kvs = kvs;
     this.#revision = BigInt(revision);
-    this.#find();
+    this.#attempts.succeeded();
     this.#tell();
   }
 
-  /** Resolves when etcd ended the stream in good order: a new one is opened at once. */
+  /** Ends with an error, or with close(). */
   async #follow(endpoint: string): Promise<void> {
     const stream = new AbortController();
     const stop = () => stream.abort();
@@ -141,7 +139,6 @@ export class NetworkWatch implements Watch {
 
   #take(result: WatchResult): void {
     const revision = BigInt(result.header?.revision ?? '0');
-    this.#wasOpen = true;
     if (result.canceled) {
       // Compacted: what changed in between cannot be told any more.
       this.#kvs = undefined;
@@ -154,7 +151,7 @@ export class NetworkWatch implements Watch {
         this.#kvs = undefined;
         throw new Error('etcd has an older state than before: it was restored from a backup, or made anew');
       }
-      this.#find();
+      this.#attempts.opened();
       return;
     }
     const kvs = this.#kvs;
@@ -173,35 +170,5 @@ export class NetworkWatch implements Watch {
     if (text === this.#told) return;
     this.#told = text;
     this.#hooks.changed(state);
-  }
-
-  #find(): void {
-    this.#failures = 0;
-    if (!this.#isLost) return;
-    this.#isLost = false;
-    this.#hooks.found();
-  }
-
-  /** An outage is what the next attempt cannot mend: servers restart, and history is forgotten. */
-  #lose(error: unknown): void {
-    const wasOpen = this.#wasOpen;
-    this.#wasOpen = false;
-    if (this.#isLost || wasOpen) return;
-    this.#isLost = true;
-    this.#hooks.lost(this.#client.unreachable(error));
-  }
-
-  #pause(): Promise<void> {
-    const most = Math.min(RETRY.longest, RETRY.first * 2 ** Math.min(this.#failures, 8));
-    this.#failures += 1;
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.#ended.signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, most * (0.5 + Math.random() / 2));
-      this.#ended.signal.addEventListener('abort', done);
-    });
   }
 }
