@@ -90,6 +90,8 @@ function report(all: readonly Row[]): string {
   return table([head, ...lines]).join('\n');
 }
 
+if (!/^[1-9]\d?$/.test(values.seconds))
+  throw new Error('--seconds: wanted a whole number from 1, as iperf3 does');
 if (process.getuid?.() !== 0) throw new Error('the benchmark makes network namespaces: run it as root');
 const folder = mkdtempSync(path.join(os.tmpdir(), 'weft-bench-'));
 const pingpong = path.join(folder, 'pingpong');
