@@ -1,7 +1,12 @@
 /** Agents of several hosts and one registry: containers reach each other, whatever happens to agents, hosts and registry. */
+
+import { join } from 'node:path';
 import t from 'tap';
+import { installConflist } from '../support/conflist.ts';
+import { ping } from '../support/host.ts';
 import { weftIsMissing } from '../support/plugins.ts';
-import { conflist, makeLab, members, reach, seenAs, WORLD } from './cluster-lab.ts';
+import { until } from '../support/until.ts';
+import { BIN, conflist, etcd, makeLab, members, reach, seenAs, WORLD } from './cluster-lab.ts';
 
 const skip = await weftIsMissing();
 
@@ -28,3 +33,60 @@ for (const [title, plugin] of [
     await reach(third, two);
   });
 }
+
+t.test('bgp: routes by sessions, which the agent starts and shows', { skip }, async (t) => {
+  const lab = await makeLab(t);
+  const [a, b] = await members(lab, 2, conflist({ type: 'routed', backend: 'bgp', bgp: { asn: 64512 } }));
+  if (!a || !b) return;
+  const [one, two] = [await a.add(), await b.add()];
+  await reach(one, two);
+  t.equal(await seenAs(one.netns, two.netns, two.v4), one.v4);
+  const { sessions = [] } = await a.network();
+  t.ok(sessions.length > 0 && sessions.every(({ established }) => established));
+  t.match(await a.weft('network', 'show', 'podnet'), /BGP NEIGHBOUR[\s\S]*host-2 +192\.0\.2\.2 +Established/);
+
+  // The agent goes; routes stay, and the next one finds the daemon.
+  await a.exec('kill', ['-KILL', (await a.exec('cat', [join(a.root, 'agent.pid')])).stdout]);
+  t.ok(await ping(one.netns, two.v4));
+  await a.agent({ name: 'next' });
+  await until('the sessions are known', async () => {
+    const { sessions = [], problems } = await a.network();
+    return problems.length === 0 && sessions.length > 0 && sessions.every(({ established }) => established);
+  });
+  t.ok(await ping(one.netns, two.v6));
+});
+
+t.test('etcd: an outage changes nothing but for hosts that come', { skip }, async (t) => {
+  const lab = await makeLab(t);
+  const registry = await etcd(t, lab, '?ttl=6&timeout=1');
+  const hosts = await members(lab, 2, conflist({ type: 'vxlan' }), registry.location);
+  const [a, b] = hosts;
+  if (!a || !b) return;
+  const [one, two] = [await a.add(), await b.add()];
+  await reach(one, two);
+  const { subnets, validUntil = 0 } = await a.network();
+  t.ok(validUntil > Date.now());
+
+  registry.stop();
+  await reach(await a.add(), two);
+  const late = await lab.host(3);
+  await installConflist(late, conflist({ type: 'vxlan' }));
+  await late.agent({ registry: registry.location });
+  await until('it is said', async () => /192\.0\.2\.254:2379/.test((await late.network()).problems.join()));
+  // What the registry does not vouch for any more may be another host's: nobody new gets an address of it.
+  const { netns } = await a.container();
+  const refused = () =>
+    a.exec(join(BIN, 'weft'), ['net', 'add', 'podnet', netns, '--json'], { mayFail: true });
+  await until('no more containers come', async () => {
+    const { status, stdout } = await refused();
+    if (status === 0) await a.weft('net', 'del', 'podnet', netns);
+    return status !== 0 && JSON.parse(stdout).code === 11 && /lapsed at/.test(stdout);
+  });
+  t.ok(await ping(one.netns, two.v4), 'those that run keep their network');
+
+  registry.resume();
+  await until('they come again', async () => (await refused()).status === 0);
+  t.same((await a.network()).subnets, subnets);
+  await until('the late one is a member', async () => (await late.network()).joined);
+  await reach(one, await late.add());
+});

@@ -1,4 +1,5 @@
 /** Simulated hosts on one wire, each with an agent that joins the networks of its conflists. The wire's own end is their way to the outside. */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -70,6 +71,7 @@ export async function makeLab(t: Teardown): Promise<Lab> {
   await exec('ip', ['netns', 'add', name]);
   t.teardown(async () => void (await exec('ip', ['netns', 'del', name])));
   await batch(name, [
+    'link set lo up',
     'link add wire type bridge mcast_snooping 0',
     `addr add ${WORLD.v4}/24 dev wire`,
     `addr add ${WORLD.v6}/64 dev wire nodad`,
@@ -121,12 +123,17 @@ async function labHost(t: Teardown, wire: string, registry: string, number: numb
 }
 
 /** Hosts 1 to `count` with one conflist, an agent each, all members. */
-export async function members(lab: Lab, count: number, list: { name: string }): Promise<LabHost[]> {
+export async function members(
+  lab: Lab,
+  count: number,
+  list: { name: string },
+  registry = lab.registry,
+): Promise<LabHost[]> {
   const hosts: LabHost[] = [];
   for (let number = 1; number <= count; number++) {
     const host = await lab.host(number);
     await installConflist(host, list);
-    await host.agent();
+    await host.agent({ registry });
     hosts.push(host);
   }
   for (const host of hosts) {
@@ -136,6 +143,43 @@ export async function members(lab: Lab, count: number, list: { name: string }): 
     });
   }
   return hosts;
+}
+
+export interface LabEtcd {
+  /** For `--registry`. */
+  location: string;
+  /** SIGSTOP, SIGCONT. */
+  stop(): void;
+  resume(): void;
+}
+
+/** An etcd at the wire's own end; it ends with the test. */
+export async function etcd(t: Teardown, lab: Lab, parameters = ''): Promise<LabEtcd> {
+  const folder = await mkdtemp(join(tmpdir(), 'weft-t-etcd-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  const [client, peer] = [`http://${WORLD.v4}:2379`, `http://${WORLD.v4}:2380`];
+  // nsenter becomes etcd: its process id is etcd's. Short intervals: what a lease can be at least follows from them.
+  // biome-ignore format: one option with its value per line says more
+  const child = spawn('nsenter', [`--net=${lab.wire}`, '--', 'etcd',
+    '--name', 'one', '--data-dir', join(folder, 'data'), '--log-level', 'error',
+    '--listen-client-urls', client, '--advertise-client-urls', client,
+    '--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `one=${peer}`,
+    '--heartbeat-interval', '20', '--election-timeout', '200',
+  ], { stdio: 'ignore' });
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  const env = { ETCDCTL_API: '3' };
+  await until('etcd answers', () =>
+    execIn(lab.wire, 'etcdctl', [`--endpoints=${client}`, 'endpoint', 'health'], { env }),
+  );
+  return {
+    location: `etcd://${WORLD.v4}:2379${parameters}`,
+    stop: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
+  };
 }
 
 /** Both families, both directions. */
