@@ -1,5 +1,6 @@
 /** Metrics of an agent on a simulated host: requests are made through the executables, and the counts are exact. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { parseExposition, type Sample, select, total } from '../../agent/exposition.ts';
@@ -122,6 +123,37 @@ t.test('who is not served is counted on both sides', { skip }, async (t) => {
   t.equal((await bridge(host, 'DEL', container)).status, 0);
   await startAgent(host, { bin: BIN, name: 'successor' });
   t.same(byLabel(await metrics(host), 'weft_fallbacks_total', 'reason'), { other: 1, refused: 1, absent: 1 });
+});
+
+t.test('callers that are slow, too many, or strangers are told apart', { skip }, async (t) => {
+  const host = await makeHost(t);
+  const { socket } = await startAgent(host, { bin: BIN });
+  const node = (script: string) =>
+    host.exec(process.execPath, ['-e', `const net = require('net'); ${script}`, socket]);
+  // It says nothing until it is sent away, after ten seconds.
+  const slow = node(`net.connect(process.argv[1]).on('close', () => process.exit()).resume()`);
+  // Four requests of 24 MiB that are not whole: more than the agent holds at once.
+  await node(`
+    for (let i = 0; i < 4; i++) {
+      const head = Buffer.alloc(8);
+      head.writeUInt32LE(24 << 20, 0);
+      head.writeUInt32LE(16, 4);
+      const socket = net.connect(process.argv[1], () => { socket.write(head); socket.write(Buffer.alloc(20 << 20)); });
+      socket.on('error', () => {}).on('close', () => process.exit()).resume();
+    }`);
+  await new Promise<void>((resolve) => {
+    connect(join(host.dirs.run, 'agent.sock'))
+      .on('error', () => {})
+      .on('close', () => resolve())
+      .resume();
+  });
+  await slow;
+  const counted = await until('all are counted', async () => {
+    const reasons = byLabel(await metrics(host), 'weft_callers_refused_total', 'reason');
+    return reasons.slow && reasons.overload && reasons.stranger ? reasons : undefined;
+  });
+  t.match(counted, { slow: 1, stranger: 1 });
+  t.notOk(counted.protocol, 'none of them is taken for something else');
 });
 
 t.test('a launcher leaves no trace where there never was an agent', { skip }, async (t) => {
