@@ -55,11 +55,17 @@ export class Agent {
   readonly #hooks: AgentHooks;
   readonly #containers = new Queues();
   #requests = 0;
+  #underWay = 0;
   readonly #locks = new Queues();
 
   constructor(door: Door, hooks: AgentHooks = {}) {
     this.#door = new KeptDoor(door);
     this.#hooks = hooks;
+  }
+
+  /** Whether one request at most is under way: nobody else waits while it waits for the kernel. */
+  get alone(): boolean {
+    return this.#underWay <= 1;
   }
 
   /** Loads every plugin, so that the first request does not. */
@@ -106,9 +112,14 @@ export class Agent {
       });
       return outcome;
     };
+    this.#underWay += 1;
     // A delegate has its plugin's container and another name: it must not wait for the one that waits for it.
     const key = containerId === '' ? `request ${this.#requests++}` : `${name} ${containerId}`;
-    return this.#containers.run(key, work);
+    try {
+      return await this.#containers.run(key, work);
+    } finally {
+      this.#underWay -= 1;
+    }
   }
 
   /** Runs work while no request of a plugin for a container is served, and lets them wait. */

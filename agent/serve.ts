@@ -54,15 +54,18 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     destination,
   );
   const tidy = tidyUp();
-  const agent = new Agent(openDoor(), {
-    began: () => events.emit({ event: 'began' }),
-    served: (request) => {
-      tidy();
-      events.emit({ event: 'served', request });
-      const { waited, ran, kernel, ...rest } = request;
-      log.info({ ...rest, waitedMs: round(waited), ms: round(ran), kernelMs: round(kernel) }, 'served');
+  const agent: Agent = new Agent(
+    openDoor(() => agent.alone),
+    {
+      began: () => events.emit({ event: 'began' }),
+      served: (request) => {
+        tidy();
+        events.emit({ event: 'served', request });
+        const { waited, ran, kernel, ...rest } = request;
+        log.info({ ...rest, waitedMs: round(waited), ms: round(ran), kernelMs: round(kernel) }, 'served');
+      },
     },
-  });
+  );
   try {
     const identity = ownIdentity(bundle);
     const prepared = options.cluster && (await prepareCluster(options.cluster));

@@ -42,18 +42,37 @@ export interface Piece {
   offset: number;
 }
 
+function u16At(bytes: Uint8Array, at: number): number {
+  const [first, second] = [bytes[at] ?? 0, bytes[at + 1] ?? 0];
+  return LITTLE_ENDIAN ? first | (second << 8) : (first << 8) | second;
+}
+
+function leaves(list: Uint8Array, offset: number, length: number): RangeError {
+  return new RangeError(
+    `attribute at byte ${offset}: length ${length} leaves the ${list.length} bytes of the list`,
+  );
+}
+
+function readInto(
+  values: Record<string, unknown>,
+  [key, { name, codec }]: readonly [key: string, Attribute<unknown>],
+  payload: Uint8Array,
+): void {
+  try {
+    const value = codec.read(payload);
+    values[key] = codec.repeated ? [...((values[key] as unknown[] | undefined) ?? []), value] : value;
+  } catch (error) {
+    throw new RangeError(`${name}: ${(error as Error).message}`);
+  }
+}
+
 /** Walks a list of attributes. Throws RangeError when a length leaves the buffer. */
 export function* pieces(list: Uint8Array): Generator<Piece> {
-  const view = new DataView(list.buffer, list.byteOffset, list.length);
   let offset = 0;
   while (offset + HEADER <= list.length) {
-    const length = view.getUint16(offset, LITTLE_ENDIAN);
-    if (length < HEADER || offset + length > list.length) {
-      throw new RangeError(
-        `attribute at byte ${offset}: length ${length} leaves the ${list.length} bytes of the list`,
-      );
-    }
-    const number = view.getUint16(offset + 2, LITTLE_ENDIAN) & TYPE_MASK;
+    const length = u16At(list, offset);
+    if (length < HEADER || offset + length > list.length) throw leaves(list, offset, length);
+    const number = u16At(list, offset + 2) & TYPE_MASK;
     yield { number, payload: list.subarray(offset + HEADER, offset + length), offset };
     offset += align(length);
   }
@@ -72,11 +91,13 @@ export function writeAttribute(to: Writer, number: number, flags: number, payloa
 
 export class Attributes<F extends Table> {
   readonly table: F;
-  readonly #byNumber = new Map<number, [key: string, Attribute<unknown>][]>();
+  readonly #entries: readonly (readonly [key: string, Attribute<unknown>])[];
+  readonly #byNumber = new Map<number, (readonly [key: string, Attribute<unknown>])[]>();
 
   constructor(table: F) {
     this.table = table;
-    for (const entry of Object.entries(table)) {
+    this.#entries = Object.entries(table);
+    for (const entry of this.#entries) {
       const { number } = entry[1];
       const known = this.#byNumber.get(number);
       if (known === undefined) this.#byNumber.set(number, [entry]);
@@ -86,7 +107,7 @@ export class Attributes<F extends Table> {
 
   /** Writes the present ones in the table's order. Throws RangeError that names the attribute. */
   write(to: Writer, values: Values<F>): void {
-    for (const [key, { number, name, codec }] of Object.entries(this.table)) {
+    for (const [key, { number, name, codec }] of this.#entries) {
       const value = (values as Record<string, unknown>)[key];
       if (value === undefined) continue;
       for (const each of codec.repeated ? (value as unknown[]) : [value]) {
@@ -102,27 +123,36 @@ export class Attributes<F extends Table> {
   /** Reads those the table knows; others are newer than we are, or of no interest. Throws RangeError. */
   read(list: Uint8Array): Values<F> {
     const values: Record<string, unknown> = {};
-    for (const { number, payload } of pieces(list)) {
-      const entry = this.#byNumber.get(number)?.find(([, { when }]) => !when || values[when[0]] === when[1]);
-      if (entry === undefined) continue;
-      const [key, { name, codec }] = entry;
-      try {
-        const value = codec.read(payload);
-        values[key] = codec.repeated ? [...((values[key] as unknown[] | undefined) ?? []), value] : value;
-      } catch (error) {
-        throw new RangeError(`${name}: ${(error as Error).message}`);
-      }
+    // As pieces(), without a view of each attribute: most of what the kernel tells of a link is of no interest.
+    for (let offset = 0; offset + HEADER <= list.length; ) {
+      const length = u16At(list, offset);
+      if (length < HEADER || offset + length > list.length) throw leaves(list, offset, length);
+      const entry = this.#find(u16At(list, offset + 2) & TYPE_MASK, values);
+      if (entry !== undefined) readInto(values, entry, list.subarray(offset + HEADER, offset + length));
+      offset += align(length);
     }
     return values as Values<F>;
+  }
+
+  /** The reading of a number that holds after the fields before it. */
+  #find(
+    number: number,
+    values: Readonly<Record<string, unknown>>,
+  ): readonly [key: string, Attribute<unknown>] | undefined {
+    const entries = this.#byNumber.get(number);
+    if (entries === undefined) return undefined;
+    for (const entry of entries) {
+      const { when } = entry[1];
+      if (when === undefined || values[when[0]] === when[1]) return entry;
+    }
+    return undefined;
   }
 
   /** The name of the attribute whose header or payload is at `offset`: `IFLA_LINKINFO.IFLA_INFO_KIND`. */
   nameAt(list: Uint8Array, offset: number): string | undefined {
     const values: Record<string, unknown> = {};
     for (const piece of pieces(list)) {
-      const entry = this.#byNumber
-        .get(piece.number)
-        ?.find(([, { when }]) => !when || values[when[0]] === when[1]);
+      const entry = this.#find(piece.number, values);
       if (entry !== undefined && entry[1].codec.nameAt === undefined)
         values[entry[0]] = entry[1].codec.read(piece.payload);
       if (offset >= align(piece.offset + HEADER + piece.payload.length)) continue;

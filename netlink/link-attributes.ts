@@ -1,6 +1,6 @@
 /** Tables of link messages (linux/if_link.h, linux/rtnetlink.h, drivers/net/veth.c). */
 import { Attributes, attribute, many, nested } from './attributes.ts';
-import { bool, i32, ip, mac, NLA_F_NESTED, text, u8, u16, u16be, u32 } from './codec.ts';
+import { bool, bool32, i32, ip, mac, NLA_F_NESTED, text, u8, u16, u16be, u32 } from './codec.ts';
 import { Message, messageIn, Struct } from './message.ts';
 
 export const ifinfomsg = new Struct({
@@ -98,6 +98,11 @@ const linkInfo = new Attributes({
   port: attribute(5, 'IFLA_INFO_SLAVE_DATA', nested(portData), ['slaveKind', 'bridge']),
 });
 
+/** Settings of a link by IPV4_DEVCONF_* (linux/ip.h): what /proc/sys/net/ipv4/conf/<link>/ has as files. */
+const ipv4Settings = new Attributes({ arpNotify: attribute(22, 'IPV4_DEVCONF_ARP_NOTIFY', bool32) });
+const ipv4 = new Attributes({ settings: attribute(1, 'IFLA_INET_CONF', nested(ipv4Settings)) });
+const families = nested(new Attributes({ ipv4: attribute(2, 'AF_INET', nested(ipv4)) }));
+
 export const linkMessage = new Message(
   ifinfomsg,
   new Attributes({
@@ -110,6 +115,8 @@ export const linkMessage = new Message(
     operState: attribute(16, 'IFLA_OPERSTATE', u8),
     info: attribute(18, 'IFLA_LINKINFO', nested(linkInfo)),
     alias: attribute(20, 'IFLA_IFALIAS', text(256)),
+    /** Only written: what the kernel tells of them has another shape, and nobody here reads it (net/ipv4/devinet.c). */
+    families: attribute(26, 'IFLA_AF_SPEC', { ...families, read: () => ({}) }),
     extMask: attribute(29, 'IFLA_EXT_MASK', u32),
     linkNetnsId: attribute(37, 'IFLA_LINK_NETNSID', i32),
   }),

@@ -127,6 +127,11 @@ export function getLink(link: LinkRef): Op<Link> {
   return operation('route', linkMessage, [lookup(link)], { what: `look up link ${link}`, decode: decodeOne });
 }
 
+/** A lookup whose answer is of no interest, but that the kernel works off what it has put off (see plan/steps/veth.ts). */
+export function settleLink(link: LinkRef): Op<void> {
+  return operation('route', linkMessage, [lookup(link)], { what: `look up link ${link}`, decode: nothing });
+}
+
 /** Every link of the namespace. */
 export function listLinks(): Op<Link[]> {
   const request = linkMessage.encode(RTM_GETLINK, NLM_F_DUMP, {}, { extMask: RTEXT_FILTER_SKIP_STATS });
@@ -154,6 +159,8 @@ export interface LinkChanges {
   netnsFd?: number | undefined;
   /** Only for a port of a bridge. */
   port?: PortSettings | undefined;
+  /** The kernel announces the link's IPv4 addresses whenever it comes up or its MAC is set (ip-sysctl.rst, arp_notify). */
+  arpNotify?: boolean | undefined;
 }
 
 function flagsOf({ up, promiscuous }: LinkChanges): { flags: number; change: number } {
@@ -176,7 +183,7 @@ function change(link: LinkRef, changes: LinkChanges): Uint8Array {
   if (changes.rename !== undefined && name !== undefined) {
     throw new RangeError(`rename: want link ${name} given by its index, found its name`);
   }
-  const { mtu, mac, master, alias, txQueueLength, netnsFd, port } = changes;
+  const { mtu, mac, master, alias, txQueueLength, netnsFd, port, arpNotify } = changes;
   return linkMessage.encode(
     RTM_NEWLINK,
     0,
@@ -190,6 +197,7 @@ function change(link: LinkRef, changes: LinkChanges): Uint8Array {
       txQueueLength,
       netnsFd,
       info: port && { slaveKind: 'bridge', port },
+      families: arpNotify === undefined ? undefined : { ipv4: { settings: { arpNotify } } },
     },
   );
 }

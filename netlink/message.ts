@@ -51,7 +51,9 @@ export class Struct<S extends Fields> {
       throw new RangeError(`message header: want ${this.size} bytes, found ${bytes.length}`);
     }
     const values: Record<string, number> = {};
-    for (const [key, field, offset] of this.#fields) values[key] = field.read(bytes.subarray(offset));
+    for (const [key, field, offset] of this.#fields) {
+      values[key] = field.read(bytes.subarray(offset, offset + field.size));
+    }
     return values as { [K in keyof S]: number };
   }
 }

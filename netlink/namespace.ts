@@ -3,19 +3,26 @@ import type { Door, Family, Namespace, NetlinkError, Op, RawMessage, Replies, Re
 import { errnoName, errnoNumber } from './errno.ts';
 import { type Refusal, refusal } from './extended-ack.ts';
 import { concat, NLMSG_HEADER } from './message.ts';
-import { type Answers, loadNative, type Native, withCode } from './native.ts';
+import { type Answers, loadNative, type Native, type OpenedNamespace, withCode } from './native.ts';
 import { LITTLE_ENDIAN } from './writer.ts';
 
 const NLMSG_DONE = 3;
 const FAMILIES: Readonly<Record<Family, number>> = { route: 0, netfilter: 1 };
 
-/** The machine's door: every namespace it opens is a real one. Loads the native core at the first open(). */
-export function openDoor(): Door {
+/** RTM_DELLINK waits for other processors (netlink/native/deletion.cc). */
+const RTM_DELLINK = 17;
+
+/**
+ * The machine's door: every namespace it opens is a real one. Loads the native core at the first open().
+ * @param here whether a call may be made on this thread now, which then waits for the kernel: it answers at once, and the way to a
+ * worker thread and back takes longer (docs/decisions/0005-calls-on-the-event-loop.md). Deletions of links never are.
+ */
+export function openDoor(here: () => boolean = () => false): Door {
   return {
     async open(path) {
       const native = loadNative();
       try {
-        return new OpenNamespace(native, path, await native.openNamespace(path));
+        return new OpenNamespace(native, path, await native.openNamespace(path, here()), here);
       } catch (error) {
         throw withCode(error, `open network namespace ${path ?? 'of this process'}`);
       }
@@ -29,15 +36,14 @@ class OpenNamespace implements Namespace {
   readonly fd: number;
   readonly #native: Native;
   readonly #handle: number;
+  readonly #here: () => boolean;
   /** Calls wait here rather than on pool threads. */
   #last: Promise<unknown> = Promise.resolve();
+  #underWay = 0;
 
-  constructor(
-    native: Native,
-    path: string | undefined,
-    opened: { handle: number; fd: number; identity: string },
-  ) {
+  constructor(native: Native, path: string | undefined, opened: OpenedNamespace, here: () => boolean) {
     this.#native = native;
+    this.#here = here;
     this.#handle = opened.handle;
     this.path = path;
     this.fd = opened.fd;
@@ -52,19 +58,21 @@ class OpenNamespace implements Namespace {
   async send<const T extends readonly Op[]>(...ops: T): Promise<Replies<T>> {
     if (ops.length === 0) return [] as Replies<T>;
     const { bytes, table, tolerated } = pack(ops);
-    const answers = await this.#turn('talk netlink', () =>
-      this.#native.send(this.#handle, bytes, table, tolerated),
+    const answers = await this.#turn(
+      'talk netlink',
+      (here) => this.#native.send(this.#handle, bytes, table, tolerated, here),
+      !ops.some(deletesLink),
     );
     return unpack(ops, answers) as Replies<T>;
   }
 
-  readFile(path: string): Promise<string> {
-    return this.#turn(`read ${path}`, () => this.#native.readFile(this.#handle, path));
+  async readFile(path: string): Promise<string> {
+    return await this.#turn(`read ${path}`, (here) => this.#native.readFile(this.#handle, path, here));
   }
 
-  writeFile(path: string, data: string): Promise<void> {
-    return this.#turn(`write '${data.trimEnd()}' to ${path}`, () =>
-      this.#native.writeFile(this.#handle, path, data),
+  async writeFile(path: string, data: string): Promise<void> {
+    await this.#turn(`write '${data.trimEnd()}' to ${path}`, (here) =>
+      this.#native.writeFile(this.#handle, path, data, here),
     );
   }
 
@@ -72,17 +80,32 @@ class OpenNamespace implements Namespace {
     this.#native.closeNamespace(this.#handle);
   }
 
-  #turn<T>(what: string, act: () => Promise<T>): Promise<T> {
-    const mine = this.#last.then(async () => {
+  /** Here and now where that may be and nothing is under way; else after all that is. */
+  #turn<T>(what: string, act: (here: boolean) => Promise<T> | T, short = true): Promise<T> | T {
+    if (short && this.#underWay === 0 && this.#here()) {
       try {
-        return await act();
+        return act(true);
       } catch (error) {
         throw withCode(error, what);
+      }
+    }
+    this.#underWay += 1;
+    const mine = this.#last.then(async () => {
+      try {
+        return await act(false);
+      } catch (error) {
+        throw withCode(error, what);
+      } finally {
+        this.#underWay -= 1;
       }
     });
     this.#last = mine.catch(() => {});
     return mine;
   }
+}
+
+function deletesLink({ family, bytes }: Op): boolean {
+  return family === 'route' && (bytes[LITTLE_ENDIAN ? 4 : 5] ?? 0) === RTM_DELLINK;
 }
 
 /** The native handle of a namespace that openDoor() opened (for netlink/monitor.ts). Throws TypeError for any other. */
@@ -118,16 +141,30 @@ function unpack(ops: readonly Op[], { data, index, status }: Answers): Reply<unk
     if (type <= NLMSG_DONE) refusals.set(op, { message, type, flags, payload });
     else messages[op]?.push({ type, flags, payload });
   }
-  const failed = (at: number, op: Op, number: number): NetlinkError =>
-    refusal(op, at, errnoName(number), refusals.get(at));
   return ops.flatMap((op, at): Reply<unknown>[] => {
     const number = status[at];
     if (number === undefined) return [];
     if (number === 0) return [{ ok: true, value: op.decode(messages[at] ?? []) }];
-    const error = failed(at, op, number);
-    if (!op.tolerate?.includes(error.errno)) throw error;
-    return [{ ok: false, error }];
+    const errno = errnoName(number);
+    if (!op.tolerate?.includes(errno)) throw refusal(op, at, errno, refusals.get(at));
+    return [new Tolerated(op, at, errno, refusals.get(at))];
   });
+}
+
+/** An error that is an answer: made only where somebody reads it, which is rare and an error's making slow. */
+class Tolerated {
+  readonly ok = false;
+  readonly #make: () => NetlinkError;
+  #made: NetlinkError | undefined;
+
+  constructor(op: Op, at: number, errno: string, answer: Refusal | undefined) {
+    this.#make = () => refusal(op, at, errno, answer);
+  }
+
+  get error(): NetlinkError {
+    this.#made ??= this.#make();
+    return this.#made;
+  }
 }
 
 /** Makes a network namespace and binds it to `pin`, a file that must not exist. Throws an Error with `code`. */

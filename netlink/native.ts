@@ -4,19 +4,32 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { errnoName } from './errno.ts';
 
-/** All functions throw TypeError or RangeError for arguments that do not fit; system errors are rejections. */
+/**
+ * All functions throw TypeError or RangeError for arguments that do not fit; system errors are rejections, or thrown where no promise
+ * is returned. `here`: all of it on the calling thread, at once, instead of on a worker thread; then there is no promise.
+ */
 export interface Native {
-  openNamespace(path?: string): Promise<{ handle: number; fd: number; identity: string }>;
+  openNamespace(path?: string): Promise<OpenedNamespace>;
+  openNamespace(path: string | undefined, here: boolean): Promise<OpenedNamespace> | OpenedNamespace;
   closeNamespace(handle: number): void;
   createNamespace(pin: string): Promise<void>;
   removeNamespace(pin: string): Promise<void>;
   readFile(handle: number, path: string): Promise<string>;
+  readFile(handle: number, path: string, here: boolean): Promise<string> | string;
   writeFile(handle: number, path: string, data: string): Promise<void>;
+  writeFile(handle: number, path: string, data: string, here: boolean): Promise<void> | void;
   /**
    * `ops` has four words for each request: family (0 route, 1 netfilter), offset and length in `bytes`, and how many words of
    * `tolerated` (errno numbers) are its own.
    */
   send(handle: number, bytes: Uint8Array, ops: Uint32Array, tolerated: Uint32Array): Promise<Answers>;
+  send(
+    handle: number,
+    bytes: Uint8Array,
+    ops: Uint32Array,
+    tolerated: Uint32Array,
+    here: boolean,
+  ): Promise<Answers> | Answers;
   /** A descriptor whose close releases the lock, or -1 when somebody else holds it. */
   tryLock(path: string): number;
   waitLock(path: string): Promise<number>;
@@ -35,6 +48,12 @@ export interface Native {
   checksumOffload(handle: number, link: string, value?: boolean): Promise<boolean>;
   /** Gives freed memory back to the system (malloc_trim(3)). */
   trimMemory(): void;
+}
+
+export interface OpenedNamespace {
+  handle: number;
+  fd: number;
+  identity: string;
 }
 
 export interface Answers {

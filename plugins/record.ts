@@ -44,9 +44,17 @@ export const recordFolder = (cacheDir: string) => join(cacheDir, 'weft', 'attach
 const recordName = (plugin: string, network: string, id: AttachmentId) =>
   `${hostLinkName(network, id)}.${plugin}`;
 
-/** Of the kernel that runs. Throws an Error with `code`. */
-export function bootId(): string {
-  return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+/** Of the kernel that runs; read once, as it outlives this process. Throws an Error with `code`. */
+export const bootId: () => string = once(() =>
+  fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+);
+
+function once<T>(read: () => T): () => T {
+  let known: { value: T } | undefined;
+  return () => {
+    known ??= { value: read() };
+    return known.value;
+  };
 }
 
 async function stepsToKeep(plan: Plan, session: Session): Promise<Step[]> {

@@ -93,6 +93,15 @@ Napi::Value runTask(Napi::Env env, std::function<void()> run, std::function<Napi
   return promise;
 }
 
+Napi::Value runHere(const Napi::CallbackInfo& info, size_t index, std::function<void()> run,
+                    std::function<Napi::Value(Napi::Env)> result) {
+  if (!info[index].IsBoolean() || !info[index].As<Napi::Boolean>().Value()) {
+    return runTask(info.Env(), std::move(run), std::move(result));
+  }
+  run();
+  return result(info.Env());
+}
+
 Napi::Error systemError(Napi::Env env, const SystemError& error) {
   std::string text = error.call + ": " + (error.code.empty() ? strerror(error.number) : error.code);
   Napi::Error made = Napi::Error::New(env, text);

@@ -104,9 +104,10 @@ struct Addon {
   uint32_t next = 1;
 };
 
-// Runs `act` on a short-lived thread that has joined `ns`; directly where `ns` is the process's own.
-// Neither the event loop's thread nor a pool thread ever changes its namespace.
-void inside(const Namespace& ns, const std::function<void()>& act);
+// Runs `act` on another thread that has joined `ns`; directly where `ns` is the process's own.
+// Neither the event loop's thread nor a pool thread ever changes its namespace. `lasting`: `act` leaves the thread's other
+// namespaces as they are, so that one thread can do this again and again.
+void inside(const Namespace& ns, const std::function<void()>& act, bool lasting = true);
 
 // The open netlink socket of a family, created inside the namespace when first needed.
 NetlinkSocket& netlinkSocket(Namespace& ns, int32_t family);
@@ -114,6 +115,10 @@ Fd openNetlink(const Namespace& ns, int32_t family, uint32_t* port, int receiveB
 
 // Runs `run` on a pool thread, then `result` on the JavaScript thread; returns the promise.
 Napi::Value runTask(Napi::Env env, std::function<void()> run, std::function<Napi::Value(Napi::Env)> result);
+
+// As runTask, but where the argument `index` is true all of it on the JavaScript thread, here and now; then returns the result.
+Napi::Value runHere(const Napi::CallbackInfo& info, size_t index, std::function<void()> run,
+                    std::function<Napi::Value(Napi::Env)> result);
 
 Napi::Error systemError(Napi::Env env, const SystemError& error);
 

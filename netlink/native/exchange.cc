@@ -342,13 +342,13 @@ NetlinkSocket& netlinkSocket(Namespace& ns, int32_t family) {
   return socket;
 }
 
-// send(handle, bytes, ops, tolerated): Promise<{ data, index, status }>; the arrays are described in netlink/native.ts.
+// send(handle, bytes, ops, tolerated, here): { data, index, status }, or a promise of it; see netlink/native.ts.
 Napi::Value send(const Napi::CallbackInfo& info) {
   auto ns = namespaceArgument(info, 0);
   auto requests = std::make_shared<Requests>(readRequests(info));
   auto answers = std::make_shared<Answers>();
-  return runTask(
-      info.Env(),
+  return runHere(
+      info, 4,
       [ns, requests, answers] {
         std::lock_guard<std::mutex> held(ns->mutex);
         answers->status.reserve(requests->tolerated.size());

@@ -12,8 +12,10 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#include <condition_variable>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #ifndef NSFS_MAGIC
 #define NSFS_MAGIC 0x6e736673
@@ -40,6 +42,84 @@ void onThread(const std::function<void()>& act) {
   }
   if (failure) std::rethrow_exception(failure);
 }
+
+// A thread that stays, and goes into a namespace and back for whoever asks: starting a thread costs several times as much as waking
+// one. It is in its own namespace whenever nobody asks, so that it keeps no container's namespace alive.
+class Visitor {
+ public:
+  // False when it works for somebody else, or cannot be started; exceptions of `act` come back.
+  static bool visit(int ns, const std::function<void()>& act) {
+    // Never freed: the thread outlives everything that could free it.
+    static Visitor* const visitor = new Visitor();
+    return visitor->run(ns, act);
+  }
+
+ private:
+  bool run(int ns, const std::function<void()>& act) {
+    std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
+    if (!turn.owns_lock()) return false;
+    std::unique_lock<std::mutex> held(mutex_);
+    if (!alive_ && !start()) return false;
+    // Where it cannot come back to its own namespace, it ends.
+    changed_.wait(held, [&] { return !alive_ || state_ == kIdle; });
+    if (!alive_ && !start()) return false;
+    ns_ = ns;
+    act_ = &act;
+    failure_ = nullptr;
+    state_ = kAsked;
+    changed_.notify_all();
+    changed_.wait(held, [&] { return act_ == nullptr; });
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    return true;
+  }
+
+  bool start() {
+    try {
+      alive_ = true;
+      state_ = kIdle;
+      std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      alive_ = false;
+    }
+    return alive_;
+  }
+
+  void serve() {
+    Fd own(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    std::unique_lock<std::mutex> held(mutex_);
+    for (bool home = true; home;) {
+      changed_.wait(held, [&] { return state_ == kAsked; });
+      held.unlock();
+      try {
+        check(own.get(), "open");
+        check(setns(ns_, CLONE_NEWNET), "setns");
+        (*act_)();
+      } catch (...) {
+        failure_ = std::current_exception();
+      }
+      held.lock();
+      act_ = nullptr;
+      held.unlock();
+      changed_.notify_all();
+      home = own.valid() && setns(own.get(), CLONE_NEWNET) == 0;
+      held.lock();
+      state_ = kIdle;
+      alive_ = home;
+      changed_.notify_all();
+    }
+  }
+
+  enum State { kIdle, kAsked };
+
+  // Whose turn it is to ask; and what is said to the thread.
+  std::mutex turn_, mutex_;
+  std::condition_variable changed_;
+  State state_ = kIdle;
+  bool alive_ = false;
+  int ns_ = -1;
+  const std::function<void()>* act_ = nullptr;
+  std::exception_ptr failure_;
+};
 
 std::string descriptorPath(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
@@ -90,24 +170,29 @@ void mountSysfs() {
 }
 
 void withFile(const Namespace& ns, const std::string& path, int flags, const std::function<void(int)>& act) {
-  inside(ns, [&] {
-    if (!ns.own && startsWith(path, "/sys/")) mountSysfs();
-    Fd file(check(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), "open"));
-    act(file.get());
-  });
+  const bool mounts = !ns.own && startsWith(path, "/sys/");
+  inside(
+      ns,
+      [&] {
+        if (mounts) mountSysfs();
+        Fd file(check(open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), "open"));
+        act(file.get());
+      },
+      !mounts);
 }
 
 }  // namespace
 
-void inside(const Namespace& ns, const std::function<void()>& act) {
+void inside(const Namespace& ns, const std::function<void()>& act, bool lasting) {
   if (ns.own) return act();
+  if (lasting && Visitor::visit(ns.fd.get(), act)) return;
   onThread([&] {
     check(setns(ns.fd.get(), CLONE_NEWNET), "setns");
     act();
   });
 }
 
-// openNamespace(path | undefined): Promise<{ handle, fd, identity }>
+// openNamespace(path | undefined, here): { handle, fd, identity }, or a promise of it
 Napi::Value openNamespace(const Napi::CallbackInfo& info) {
   std::string path;
   if (!info[0].IsUndefined()) {
@@ -115,8 +200,8 @@ Napi::Value openNamespace(const Napi::CallbackInfo& info) {
     if (path.empty()) throw SystemError{ENOENT, "open"};
   }
   auto opened = std::make_shared<Opened>();
-  return runTask(
-      info.Env(), [opened, path] { openAt(path, *opened); },
+  return runHere(
+      info, 1, [opened, path] { openAt(path, *opened); },
       [opened](Napi::Env env) -> Napi::Value {
         auto* addon = env.GetInstanceData<Addon>();
         uint32_t handle = addon->next++;
@@ -170,13 +255,13 @@ Napi::Value removeNamespace(const Napi::CallbackInfo& info) {
       [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
 }
 
-// readFile(handle, path): Promise<string>
+// readFile(handle, path, here): string, or a promise of it
 Napi::Value readFile(const Napi::CallbackInfo& info) {
   auto ns = namespaceArgument(info, 0);
   std::string path = filePath(info, 1);
   auto text = std::make_shared<std::string>();
-  return runTask(
-      info.Env(),
+  return runHere(
+      info, 2,
       [ns, path, text] {
         withFile(*ns, path, O_RDONLY, [&](int fd) {
           char part[4096];
@@ -190,13 +275,13 @@ Napi::Value readFile(const Napi::CallbackInfo& info) {
       [text](Napi::Env env) -> Napi::Value { return Napi::String::New(env, *text); });
 }
 
-// writeFile(handle, path, data): Promise<void>. One write(2), as a sysctl wants it.
+// writeFile(handle, path, data, here): undefined, or a promise of it. One write(2), as a sysctl wants it.
 Napi::Value writeFile(const Napi::CallbackInfo& info) {
   auto ns = namespaceArgument(info, 0);
   std::string path = filePath(info, 1);
   std::string data = stringArgument(info, 2, "data");
-  return runTask(
-      info.Env(),
+  return runHere(
+      info, 3,
       [ns, path, data] {
         withFile(*ns, path, O_WRONLY, [&](int fd) {
           ssize_t count = write(fd, data.data(), data.size());

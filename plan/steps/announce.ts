@@ -1,5 +1,7 @@
 import { familyOf } from '../../cni/prefix.ts';
+import type { Namespace } from '../../netlink/door.ts';
 import { setLink } from '../../netlink/link.ts';
+import { tolerating } from '../../netlink/message.ts';
 import { codeOf } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
 import { command, ipCommand } from '../render.ts';
@@ -7,10 +9,20 @@ import type { AnnounceStep } from '../step.ts';
 import { namespaceOf } from '../surroundings.ts';
 
 /** With these set, the kernel announces a link's addresses whenever its MAC is set (ip-sysctl.rst). */
-const keysOf = ({ dev, addresses }: AnnounceStep) => [
-  ...(addresses.some((address) => familyOf(address) === 4) ? [`net/ipv4/conf/${dev}/arp_notify`] : []),
-  ...(addresses.some((address) => familyOf(address) === 6) ? [`net/ipv6/conf/${dev}/ndisc_notify`] : []),
-];
+const KEYS = { 4: 'arp_notify', 6: 'ndisc_notify' } as const;
+
+const hasFamily = ({ addresses }: AnnounceStep, family: 4 | 6) =>
+  addresses.some((address) => familyOf(address) === family);
+
+const keyOf = ({ dev }: AnnounceStep, family: 4 | 6) => `net/ipv${family}/conf/${dev}/${KEYS[family]}`;
+
+async function notifyNeighbours(step: AnnounceStep, container: Namespace): Promise<void> {
+  try {
+    await container.writeFile(`/proc/sys/${keyOf(step, 6)}`, '1');
+  } catch (error) {
+    if (!READ_ONLY.includes(codeOf(error) ?? '')) throw error;
+  }
+}
 
 /** Where nobody may write settings, neighbours learn the address when they ask for it, as without an announcement. */
 const READ_ONLY = ['EROFS', 'EACCES', 'EPERM'];
@@ -22,16 +34,14 @@ const READ_ONLY = ['EROFS', 'EACCES', 'EPERM'];
 export const announce: StepKind<AnnounceStep> = {
   async apply(step, run) {
     const { dev, mac } = step;
+    // By message where there is one: a file in the container's /proc needs a thread that goes there.
+    if (hasFamily(step, 4))
+      run.push('container', tolerating(setLink(dev, { arpNotify: true }), 'EAFNOSUPPORT'));
     // After the last address: an answer to the announcement must find it.
     run.atEnd(async () => {
-      await run.flush();
-      const container = namespaceOf(run.surroundings, 'container');
-      for (const key of keysOf(step)) {
-        try {
-          await container.writeFile(`/proc/sys/${key}`, '1');
-        } catch (error) {
-          if (!READ_ONLY.includes(codeOf(error) ?? '')) throw error;
-        }
+      if (hasFamily(step, 6)) {
+        await run.flush();
+        await notifyNeighbours(step, namespaceOf(run.surroundings, 'container'));
       }
       run.push('container', setLink(dev, { mac }));
     });
@@ -41,7 +51,9 @@ export const announce: StepKind<AnnounceStep> = {
   verify: async () => [],
 
   render: (step, { netns }) => [
-    ...keysOf(step).map((key) => command('container', netns, `sysctl -w ${key}=1`)),
+    ...([4, 6] as const)
+      .filter((family) => hasFamily(step, family))
+      .map((family) => command('container', netns, `sysctl -w ${keyOf(step, family)}=1`)),
     ipCommand('container', netns, 'link', 'set', step.dev, 'address', step.mac),
   ],
 };

@@ -11,6 +11,7 @@ import {
   listLinks,
   type PortSettings,
   setLink,
+  settleLink,
 } from '../../netlink/link.ts';
 import { tolerating } from '../../netlink/message.ts';
 import type { Difference } from '../difference.ts';
@@ -160,9 +161,9 @@ export const veth: StepKind<VethStep> = {
     // The kernel makes the inner end first, and refuses to set up a veth without another end.
     if (!inside.up) return;
     run.push('container', setLink(inside.name, { up: true }));
-    run.push('container', getLink(inside.name));
+    run.push('container', settleLink(inside.name));
     run.atEnd(async () => {
-      for (const name of [host.name, host.master]) if (name !== undefined) run.push('host', getLink(name));
+      for (const name of [host.name, host.master]) if (name !== undefined) run.push('host', settleLink(name));
     });
   },
 

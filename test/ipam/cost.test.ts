@@ -62,7 +62,8 @@ function cut(lines: readonly string[], w: World): Cost[] {
     if (line.includes('/weft-mark-begin')) current = { calls: {}, leases: [] };
     if (line.includes('/weft-mark-end') && current !== undefined) costs.push(current);
     if (line.includes('/weft-mark-end')) current = undefined;
-    if (current === undefined || !line.includes(w.dir)) continue;
+    // On a busy machine strace tells of a call in two lines; the first has its name and path.
+    if (current === undefined || !line.includes(w.dir) || line.includes(' resumed>')) continue;
     const name = /(\w+)\(/.exec(line)?.[1] ?? '';
     current.calls[name] = (current.calls[name] ?? 0) + 1;
     const lease = /data\/net\/([0-9a-f.:]+)/.exec(line)?.[1];

@@ -127,6 +127,7 @@ t.test('the numbers are those of the kernel headers', async (t) => {
   const headers = [
     'if_link',
     'if_addr',
+    'ip',
     'rtnetlink',
     'neighbour',
     'if_bridge',
