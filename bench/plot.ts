@@ -123,7 +123,9 @@ function logTicks(low: number, high: number): number[] {
 function decadesAround(values: readonly number[]): [number, number] {
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const around = logTicks(10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most)));
-  return [around.findLast((tick) => tick <= least) ?? least, around.find((tick) => tick >= most) ?? most];
+  const [low, high] = [around.findLast((tick) => tick <= least), around.find((tick) => tick >= most)];
+  // One value alone has an axis, too.
+  return low === high ? [least / 2, most * 2] : [low ?? least, high ?? most];
 }
 
 const ticks = (widest: number): number[] => {

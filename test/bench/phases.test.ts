@@ -1,0 +1,86 @@
+/** From traced system calls to what a request spent its time on. */
+import t from 'tap';
+import { phasesOf } from '../../bench/phases.ts';
+import type { TraceEvent } from '../../bench/trace.ts';
+import { sharesTable, typical } from '../../bench/where-tables.ts';
+
+const [AGENT, WORKER, LAUNCHER] = [10, 11, 20];
+const SOCKET = 7;
+const LOOP = 8;
+
+const event = (kind: TraceEvent['kind'], start: number, more: Partial<TraceEvent> = {}): TraceEvent => {
+  const pid = more.pid ?? AGENT;
+  return { kind, start, end: start, pid, tid: pid, a: 0, b: 0, ...more };
+};
+const launcher = { pid: LAUNCHER };
+const worker = { tid: WORKER };
+
+/** One request from 100 to 1000 µs: a lease of 100 µs, then a native call of two messages, 200 µs with 10 on the way to it and 20 back. */
+const REQUEST: TraceEvent[] = [
+  event('exec', 200, launcher),
+  event('connect', 250, { ...launcher, end: 260 }),
+  event('accept', 255, { end: 270 }),
+  event('write', 300, { a: SOCKET }),
+  event('sendto', 340, launcher),
+  event('read', 360, { a: SOCKET }),
+  event('open', 400),
+  event('flock', 410, { end: 420 }),
+  event('open', 430),
+  event('close', 440),
+  event('close', 500),
+  event('wake', 540),
+  event('sendto', 550, { ...worker, end: 700, a: 16, b: 0 }),
+  event('sendto', 710, { ...worker, end: 740, a: 16, b: 0xa0c }),
+  event('write', 750, { ...worker, a: LOOP }),
+  event('read', 770, { a: LOOP }),
+  event('write', 800, { a: SOCKET }),
+  event('write', 850, launcher),
+  event('exit', 900, launcher),
+];
+
+t.test('phases follow each other without a gap, and add up to the whole', async (t) => {
+  const phases = phasesOf(REQUEST, AGENT, 100, 1000) ?? [];
+  t.strictSame(
+    phases.map(({ what, took }) => [what, took]),
+    [
+      ['process: spawn, exec', 100],
+      ['launcher: its own start', 50],
+      ['launcher connects, agent wakes up', 20],
+      ['agent: takes the connection', 30],
+      ['launcher: greeting, standard input, request', 40],
+      ['agent wakes up for the request', 20],
+      ['JavaScript', 40],
+      ['leases, under their lock', 100],
+      ['JavaScript', 40],
+      ['to a thread', 10],
+      ['netlink: NEWLINK, NEWSETELEM', 200],
+      ['back from the thread', 20],
+      ['JavaScript', 30],
+      ['launcher: takes the answer', 50],
+      ['launcher: prints, ends, is waited for', 150],
+    ],
+  );
+});
+
+t.test('a request that the trace has not seen whole is left out', async (t) => {
+  t.equal(
+    phasesOf(
+      REQUEST.filter(({ kind }) => kind !== 'accept'),
+      AGENT,
+      100,
+      1000,
+    ),
+    undefined,
+  );
+  t.equal(phasesOf([], AGENT, 100, 1000), undefined);
+});
+
+t.test('what tracing costs is taken off by the number of events', async (t) => {
+  const phases = phasesOf(REQUEST, AGENT, 100, 1000) ?? [];
+  const events = phases.reduce((sum, one) => sum + one.events, 0);
+  const request = typical('ADD', [phases, phases, phases.slice(1)], 900 - 10 * events, 900);
+  t.ok(Math.abs(request.share - 2 / 3) < 1e-9, 'two of three went these steps');
+  const [, lease] = [phases, request.phases].map((all) => all.find(({ share }) => share === 'lease files'));
+  t.equal(lease?.took, 100 - 10 * (lease?.events ?? 0));
+  t.equal(sharesTable(request).length, 1 + new Set(phases.map(({ share }) => share)).size);
+});
