@@ -1,6 +1,7 @@
 /** What of ours the kernel has: links by network, and whether masquerade's base rules stand. */
 import type { Ambient } from '../../cni/ambient.ts';
 import type { Namespace } from '../../netlink/door.ts';
+import type { PluginConf } from '../../plugins/definition.ts';
 import type { NetworkList } from '../../runtime/conflist.ts';
 
 export interface MasqueradeState {
@@ -73,7 +74,8 @@ async function masqueradeOf(
   list: NetworkList,
   needed: boolean,
 ): Promise<MasqueradeState | undefined> {
-  const plugin = list.plugins.find(({ ipMasq }) => ipMasq === true);
+  const plugins = await Promise.all(list.plugins.map((plugin) => withDefaults(list, plugin, ambient)));
+  const plugin = plugins.find(({ ipMasq }) => ipMasq === true);
   if (plugin === undefined) return undefined;
   const asked = plugin.ipMasqBackend;
   const { firewall } = await import('../../firewall/select.ts');
@@ -85,7 +87,10 @@ async function masqueradeOf(
   if (!needed) return { backend: backend.name, rules: 'unneeded', missing: [] };
   try {
     const member = { network: list.name, containerId: 'nobody', ifname: 'none', except: [] };
-    const lines = await backend.verifyMasquerade({ ...member, sources: familiesOf(plugin.ipam) });
+    const lines = await backend.verifyMasquerade({
+      ...member,
+      sources: familiesOf([plugin.ipam, plugin.pool, plugin.pools]),
+    });
     const missing = lines.filter((line) => !NOBODY.some((address) => line.includes(address)));
     return { backend: backend.name, rules: missing.length > 0 ? 'missing' : 'standing', missing };
   } catch (error) {
@@ -97,9 +102,21 @@ async function masqueradeOf(
   }
 }
 
-/** One of the addresses for each family of the ranges; IPv4 where there are none to see. */
-function familiesOf(ipam: unknown): string[] {
-  const text = JSON.stringify(ipam ?? {});
+/** Networks between hosts masquerade unless they are told not to. */
+async function withDefaults(
+  list: NetworkList,
+  plugin: NetworkList['plugins'][number],
+  ambient: Ambient,
+): Promise<Readonly<Record<string, unknown>>> {
+  const { loadDefinition } = await import('../../plugins/registry.ts');
+  const definition = await loadDefinition(plugin.type);
+  const config = { ...plugin, name: list.name, cniVersion: list.cniVersion };
+  return definition?.resolve?.(config as PluginConf, ambient, 'PLAN') ?? config;
+}
+
+/** One of the addresses for each family of the ranges or pools; IPv4 where there are none to see. */
+function familiesOf(ranges: unknown): string[] {
+  const text = JSON.stringify(ranges);
   const found = NOBODY.filter((address) =>
     address.includes(':')
       ? /"[0-9a-f:.]*:[0-9a-f:.]*(?:\/\d+)?"/i.test(text)
