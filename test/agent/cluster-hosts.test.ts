@@ -3,20 +3,18 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { installConflist } from '../support/conflist.ts';
-import { ping } from '../support/host.ts';
+import { execIn, ip, ping } from '../support/host.ts';
 import { weftIsMissing } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { BIN, conflist, etcd, makeLab, members, reach, seenAs, WORLD } from './cluster-lab.ts';
 
 const skip = await weftIsMissing();
+const STRETCHED = { pools: [{ prefix: '10.244.0.0/16' }, { prefix: 'fd00:244::/64' }] };
 
 for (const [title, plugin] of [
   ['vxlan', { type: 'vxlan' }],
   ['routed', { type: 'routed' }],
-  [
-    'vxlan-l2',
-    { type: 'vxlan', mode: 'l2', pools: [{ prefix: '10.244.0.0/16' }, { prefix: 'fd00:244::/64' }] },
-  ],
+  ['vxlan-l2', { type: 'vxlan', mode: 'l2', ...STRETCHED }],
 ] as const) {
   t.test(`${title}: two hosts, both directions, no NAT between them`, { skip }, async (t) => {
     const lab = await makeLab(t);
@@ -90,3 +88,53 @@ t.test('etcd: an outage changes nothing but for hosts that come', { skip }, asyn
   await until('the late one is a member', async () => (await late.network()).joined);
   await reach(one, await late.add());
 });
+
+t.test(
+  'vxlan-l2: a container keeps its address and MAC when it moves; nothing is flooded',
+  { skip },
+  async (t) => {
+    const lab = await makeLab(t);
+    const l2 = { type: 'vxlan', mode: 'l2', vni: 7, capabilities: { ips: true, mac: true }, ...STRETCHED };
+    const [a, b] = await members(lab, 2, conflist(l2));
+    if (!a || !b) return;
+    const [one, two] = [await a.add(), await b.add()];
+    await reach(one, two);
+    const mac = '02:00:00:00:77:01';
+    const first = await a.add('podnet', '--cap', `mac="${mac}"`);
+    await reach(first, two);
+    await until('both know where it is', async () => (await b.network()).endpoints === 6);
+    const entry = async (netns: string) =>
+      (await ip(netns, 'neigh', 'show', first.v4)).map(({ lladdr, dev }) => `${lladdr} ${dev}`).join();
+    t.equal(await entry(b.netns), `${mac} weftbr.7`, 'by what the registry says, not by asking');
+
+    // By the cold path, as where an agent is busy; the old container goes later.
+    const brought = ['--cap', `mac="${mac}"`, '--cap', `ips=["${first.v4}","${first.v6}"]`];
+    const second = await b.add('podnet', ...brought);
+    t.match(second, { v4: first.v4, v6: first.v6 });
+    await a.exec('ip', [
+      'netns',
+      'exec',
+      first.netns.slice('/run/netns/'.length),
+      'ip',
+      'link',
+      'set',
+      'eth0',
+      'down',
+    ]);
+    const owner = async () =>
+      (await execIn(a.netns, 'bridge', ['fdb', 'show', 'dev', 'weft.7'])).stdout
+        .split('\n')
+        .some((line) => line.startsWith(mac) && line.includes(`dst ${b.v4}`));
+    await until('a sends its frames to b', owner);
+    await until('it is reached where it is', () => ping(one.netns, second.v4));
+    await a.weft('net', 'del', 'podnet', first.netns);
+    t.ok(await ping(one.netns, second.v4), 'the old one going changes nothing');
+    t.ok(await ping(second.netns, one.v6));
+    t.notOk(
+      (await execIn(a.netns, 'bridge', ['fdb', 'show', 'dev', 'weft.7'])).stdout.includes(
+        '00:00:00:00:00:00',
+      ),
+      'no entry for what is unknown',
+    );
+  },
+);
