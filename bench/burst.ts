@@ -47,6 +47,7 @@ async function measureOne(
   for (const verb of ['ADD', 'DEL'] as const) {
     await host.run([job(verb, { number: namespaces.length, netns: warmUp, ifname: 'eth0' })]);
   }
+  const fallenBack = await fallbacks(contestant);
   const memory = agent === undefined ? undefined : await memoryBefore(agent);
   const add = await all('ADD');
   const filled = agent === undefined ? undefined : (await atRest(agent)).now;
@@ -58,10 +59,15 @@ async function measureOne(
     ...(agent !== undefined &&
       memory &&
       filled !== undefined && {
+        fallenBack: (await fallbacks(contestant)) - fallenBack,
         memory: { before: memory.now, peak: residentOf(agent).peak, filled },
       }),
   };
 }
+
+/** How many launchers of a host took the cold path although it has an agent: each leaves a letter (agent/fallbacks.ts). */
+const fallbacks = async ({ host }: Contestant): Promise<number> =>
+  Number(await host.shell(`cat '${host.dir}/run/fallbacks' 2>/dev/null | wc -c`));
 
 const addressOf = (result: string): string => /"address": ?"([^"]+)"/.exec(result)?.[1] ?? 'none';
 

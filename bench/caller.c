@@ -5,11 +5,13 @@
 //
 // Reads lines. A job is `input TAB NAME=value TAB ... TAB file TAB argument ...`; `!COUNT` runs all jobs since the last one, COUNT
 // of them at a time, in order, and answers with a line for each: `start TAB end TAB status TAB output`. Times are nanoseconds
-// of CLOCK_MONOTONIC: before the process is started, and after its output has ended and it was waited for.
+// of CLOCK_MONOTONIC: before the process is started, and after its output has ended and it was waited for. When there are no more
+// lines, everything ends that jobs have left running: agents, however the benchmark came to its end.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +131,7 @@ static void run_all(int callers) {
 int main(void) {
   char *line = NULL;
   size_t room = 0;
+  setpgid(0, 0);
   for (ssize_t length; (length = getline(&line, &room, stdin)) > 0;) {
     if (line[length - 1] == '\n') line[length - 1] = '\0';
     if (line[0] == '!') {
@@ -139,5 +142,7 @@ int main(void) {
     if (jobs == NULL) die("job");
     jobs[count++] = (struct job){.words = strdup(line)};
   }
+  signal(SIGTERM, SIG_IGN);
+  kill(0, SIGTERM);
   return 0;
 }

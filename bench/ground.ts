@@ -42,7 +42,7 @@ export interface Ground {
   host(name: string): Promise<Host>;
   /** Makes network namespaces that all hosts see; returns their files. */
   namespaces(prefix: string, count: number): Promise<string[]>;
-  /** Ends all callers and removes the files. */
+  /** Ends all callers, and what their jobs left running. The files go with this process. */
   close(): Promise<void>;
 }
 
@@ -50,6 +50,9 @@ export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 export async function openGround(): Promise<Ground> {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'weft-bench-'));
+  // Whoever is told to stop leaves nothing, either: callers end with their standard input, and their jobs with them.
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 10 }));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   const compile = (name: string, ...flags: string[]) => {
     const file = path.join(dir, name);
     execFileSync('cc', ['-O2', ...flags, '-o', file, path.join(import.meta.dirname, `${name}.c`)]);
@@ -83,7 +86,6 @@ export async function openGround(): Promise<Ground> {
     },
     close: async () => {
       for (const close of closers.reverse()) await close();
-      rmSync(dir, { recursive: true, force: true });
     },
   };
 }

@@ -23,6 +23,8 @@ export interface Burst {
   del: number;
   /** Addresses that two containers got. */
   twice: number;
+  /** Requests that the agent did not serve, because it did not answer in time or went away. */
+  fallenBack?: number;
   /** MiB resident of the agent: at rest before, at most, and at rest with all containers. */
   memory?: { before: number; peak: number; filled: number };
 }
@@ -153,16 +155,18 @@ export function burstTable({ bursts }: Results): Table {
     'DEL s',
     'ms an ADD',
     'address twice',
+    'fell back to cold',
     'agent MiB at rest',
     'peak',
     'at rest, filled',
   ];
-  const rows = bursts.map(({ way, network, count, callers, add, del, twice, memory }) => [
+  const rows = bursts.map(({ way, network, count, callers, add, del, twice, memory, fallenBack }) => [
     `${count} by ${callers}, ${network}, ${way}`,
     (add / 1000).toFixed(2),
     (del / 1000).toFixed(2),
     ms(add / count),
     `${twice}`,
+    `${fallenBack ?? ''}`,
     ...(memory ? [memory.before, memory.peak, memory.filled].map(String) : ['', '', '']),
   ]);
   return [head, ...rows];
