@@ -23,7 +23,9 @@ interface Pool {
 }
 
 /** Every network that has a configuration with ranges or a lease folder, each family that it has of either. */
-export async function leaseUsage(paths: Pick<Paths, 'dataDir' | 'confDir'>): Promise<LeaseUsage[]> {
+export async function leaseUsage(
+  paths: Pick<Paths, 'dataDir' | 'confDir' | 'cacheDir'>,
+): Promise<LeaseUsage[]> {
   const loaded = await listNetworks(paths.confDir);
   const pools = new Map<string, Pool>();
   for (const network of folders(paths.dataDir)) {
@@ -31,7 +33,7 @@ export async function leaseUsage(paths: Pick<Paths, 'dataDir' | 'confDir'>): Pro
     pools.set(folder, { network, folder, size: undefined });
   }
   for (const entry of loaded) {
-    for (const pool of 'list' in entry ? await poolsOf(entry.list, paths.dataDir) : []) {
+    for (const pool of 'list' in entry ? await poolsOf(entry.list, paths) : []) {
       // libcni takes the first list of a name.
       if (pools.get(pool.folder)?.size === undefined) pools.set(pool.folder, pool);
     }
@@ -53,10 +55,15 @@ function usageOf({ network, folder, size }: Pool): LeaseUsage[] {
   });
 }
 
-/** The ranges of a list's plugins; none where they are no host-local's or cannot be read: ADD says what is wrong with them. */
-async function poolsOf(list: NetworkList, dataDir: string): Promise<Pool[]> {
+/** Where a list's addresses come from; nothing where that is not our IPAM or cannot be read: ADD says what is wrong with it. */
+async function poolsOf(
+  list: NetworkList,
+  { dataDir, cacheDir }: Pick<Paths, 'dataDir' | 'cacheDir'>,
+): Promise<Pool[]> {
   const pools: Pool[] = [];
   for (const plugin of list.plugins) {
+    const held = await heldOf(list, plugin, cacheDir);
+    if (held) pools.push({ network: list.name, folder: join(dataDir, list.name), size: held });
     const ranges = await rangesOf(list, plugin);
     if (ranges.length === 0) continue;
     const size = { 4: 0, 6: 0 };
@@ -66,6 +73,26 @@ async function poolsOf(list: NetworkList, dataDir: string): Promise<Pool[]> {
     pools.push({ network: list.name, folder, size });
   }
   return pools;
+}
+
+/** What this host holds of a network between hosts. */
+async function heldOf(
+  { name }: NetworkList,
+  plugin: PluginConf,
+  cacheDir: string,
+): Promise<{ 4: number; 6: number } | undefined> {
+  const type = (plugin.ipam as { type?: unknown } | undefined)?.type ?? 'cluster';
+  if (type !== 'cluster') return undefined;
+  const [{ clusterNetworkOf, LAYOUTS }, { capacityOf }] = await Promise.all([
+    import('../plugins/cluster-network.ts'),
+    import('../ipam/cluster/capacity.ts'),
+  ]);
+  try {
+    const network = clusterNetworkOf({ ...plugin, name });
+    return network && capacityOf(cacheDir, name, LAYOUTS[network.backend]);
+  } catch {
+    return undefined;
+  }
 }
 
 async function rangesOf(list: NetworkList, plugin: PluginConf): Promise<RangeView[]> {

@@ -1,9 +1,10 @@
 /** Which networks between hosts a host's configurations name. Loads two plugins' schemas: for the agent and the command line. */
-import type { ClusterNetwork } from '../cluster/network.ts';
+import type { Backend, ClusterNetwork } from '../cluster/network.ts';
 import { describeFaults } from '../cni/config.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import { fold } from '../cni/fold.ts';
 import type { ConfigSchema, NetConf } from '../cni/plugin.ts';
+import type { Layout } from '../ipam/cluster/config.ts';
 import { clusterNetwork as routedNetwork } from './routed/network.ts';
 import { routed } from './routed/routed.ts';
 import { clusterNetwork as vxlanNetwork } from './vxlan/network.ts';
@@ -21,6 +22,14 @@ export function clusterNetworkOf(conf: NamedConf): ClusterNetwork | undefined {
   if (conf.type === 'routed') return routedNetwork(checked(routed.config, conf));
   return undefined;
 }
+
+/** How the plugins ask for addresses of a network. */
+export const LAYOUTS: Readonly<Record<Backend, Layout>> = {
+  vxlan: 'subnet',
+  'vxlan-l2': 'stretched',
+  routed: 'single',
+  bgp: 'single',
+};
 
 function checked<C>(schema: ConfigSchema<C>, conf: NamedConf): C {
   const folded = fold(schema.schema, { cniVersion: '1.1.0', ...conf });

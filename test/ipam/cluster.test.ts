@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
+import { capacityOf } from '../../ipam/cluster/capacity.ts';
 import { cluster } from '../../ipam/cluster/cluster.ts';
 import { type Membership, membershipFile, writeMembership } from '../../ipam/cluster/membership.ts';
 import { conf, errorOf, leaseFiles, NETWORK, request, resultOf, type World, world } from './support.ts';
@@ -244,4 +245,19 @@ t.test('a configuration that cannot work is refused before anything is touched',
   for (const [config, message] of rows) {
     t.match(await errorOf(() => cluster.validate(config as ReturnType<typeof cfg>)), { code: 7, message });
   }
+});
+
+t.test('how many addresses a host has', async (t) => {
+  const w = world(t);
+  const { cacheDir } = w.ambient.paths;
+  t.equal(capacityOf(cacheDir, NETWORK, 'subnet'), undefined);
+  join(w);
+  t.same(capacityOf(cacheDir, NETWORK, 'subnet'), { 4: 5, 6: 0 });
+  t.same(capacityOf(cacheDir, NETWORK, 'single'), { 4: 6, 6: 0 });
+  join(w, { subnets: ['10.244.0.0/26'], borrowed: ['10.244.9.9', '10.244.0.5'], away: ['10.244.0.3'] });
+  t.same(
+    capacityOf(cacheDir, NETWORK, 'stretched'),
+    { 4: 62, 6: 0 },
+    '64, less two, less one that went away, and one',
+  );
 });
