@@ -3,6 +3,7 @@ import { canonical, networkOf, overlap } from '../../cni/prefix.ts';
 import { type Address, listAddresses } from '../../netlink/address.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { type Link, listLinks } from '../../netlink/link.ts';
+import { tolerating } from '../../netlink/message.ts';
 import { type FdbEntry as Fdb, listFdb, listNeighbours, type Neighbour } from '../../netlink/neighbour.ts';
 import { checksumOffload } from '../../netlink/offload.ts';
 import { listRoutes, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
@@ -140,6 +141,16 @@ function addressEntries(found: readonly Address[], link: Link): Entry[] {
   );
 }
 
+/** Undefined where the link is gone. */
+async function offloadOf(host: Namespace, name: string): Promise<boolean | undefined> {
+  try {
+    return await checksumOffload(host, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENODEV') return undefined;
+    throw error;
+  }
+}
+
 /** Looks at a host. Two native calls, whatever it has. Throws NetlinkError. */
 export async function lookAtHost(host: Namespace, network: ClusterNetwork, self: Member): Promise<HostLook> {
   const [linkReply, addressReply, ...routeReplies] = await host.send(
@@ -183,13 +194,16 @@ async function lookAtTunnel(
   };
   const neighbourLink = bridge ?? link;
   if (neighbourLink === undefined) return { state: { entries: [] }, conflict };
+  // Either may go away while we look.
   const [neighbours, fdb] = await host.send(
-    listNeighbours({ link: neighbourLink.index }),
-    ...(link ? [listFdb({ link: link.index })] : []),
+    tolerating(listNeighbours({ link: neighbourLink.index }), 'ENODEV'),
+    ...(link ? [tolerating(listFdb({ link: link.index }), 'ENODEV')] : []),
   );
-  const entries = neighbourEntries(answerOf(neighbours), neighbourLink.name);
-  if (link === undefined || fdb === undefined) return { state: { ...found, entries }, conflict };
-  const device = deviceOf(link, links, await checksumOffload(host, link.name));
-  entries.push(...addressEntries(addresses, link), ...fdbEntries(answerOf(fdb), device));
+  const entries = neighbours.ok ? neighbourEntries(neighbours.value, neighbourLink.name) : [];
+  const offload = fdb?.ok && link ? await offloadOf(host, link.name) : undefined;
+  if (link === undefined || !fdb?.ok || offload === undefined)
+    return { state: { ...found, entries }, conflict };
+  const device = deviceOf(link, links, offload);
+  entries.push(...addressEntries(addresses, link), ...fdbEntries(fdb.value, device));
   return { state: { ...found, device, entries }, conflict };
 }

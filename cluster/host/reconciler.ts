@@ -82,6 +82,14 @@ interface Known {
   links: LinkIndexes;
 }
 
+interface Outcome {
+  /** Requests. */
+  changes: number;
+  problems: readonly string[];
+  /** Nothing was refused by the kernel. */
+  certain: boolean;
+}
+
 export class NetworkReconciler {
   readonly #options: ReconcilerOptions;
   readonly #budget = new Budget(MOST_PER_MINUTE);
@@ -89,6 +97,8 @@ export class NetworkReconciler {
   #monitor: Monitor<true> | undefined;
   #state: NetworkState | undefined;
   #known: Known | undefined;
+  /** As it was left: what differs from it is the work of others. */
+  #left: HostState | undefined;
   #watched: Watched | undefined;
   /** This host as it was at the last look. */
   #own = '';
@@ -162,20 +172,17 @@ export class NetworkReconciler {
     return done;
   }
 
-  async #turn(turn: { look: boolean }): Promise<Applied> {
+  async #turn(asked: { look: boolean }): Promise<Applied> {
     this.#waiting = undefined;
     const start = performance.now();
     const { network, hooks } = this.#options;
-    let changes = 0;
-    let problems: readonly string[] = this.#problems;
-    try {
-      if (!this.#closed && this.#state !== undefined) {
-        ({ changes, problems } = await this.#reconcile(this.#state, turn.look));
-      }
-    } catch (error) {
-      // What came of it, the next look will tell.
-      this.#known = undefined;
-      problems = [error instanceof Error ? error.message : String(error)];
+    let { changes, problems, certain } = await this.#attempt(asked.look);
+    if (!certain) {
+      // What failed may have been going away at that moment, with what was on it.
+      await new Promise((resolve) => setTimeout(resolve, SOON));
+      const again = await this.#attempt(true);
+      changes += again.changes;
+      problems = again.problems;
     }
     const told = this.#problems;
     this.#problems = problems;
@@ -190,39 +197,55 @@ export class NetworkReconciler {
     return report;
   }
 
-  async #reconcile(state: NetworkState, look: boolean): Promise<{ changes: number; problems: string[] }> {
+  async #attempt(look: boolean): Promise<Outcome> {
+    if (this.#closed || this.#state === undefined) {
+      return { changes: 0, problems: this.#problems, certain: true };
+    }
+    try {
+      return await this.#reconcile(this.#state, look);
+    } catch (error) {
+      // What came of it, only the kernel can tell.
+      this.#known = undefined;
+      const reason = error instanceof Error ? error.message : String(error);
+      return { changes: 0, problems: [reason], certain: false };
+    }
+  }
+
+  async #reconcile(state: NetworkState, look: boolean): Promise<Outcome> {
     const { network, hooks } = this.#options;
     const self = this.#self();
     const host = await this.#open();
-    const before = this.#known;
-    // Where its own addresses and subnets are, only the kernel can tell.
+    // Where its own addresses and subnets are, the kernel is asked.
     const moved = JSON.stringify(self) !== this.#own;
     this.#own = JSON.stringify(self);
-    const known = before === undefined || look || moved ? await this.#lookAt(host, self) : before;
-    this.#known = known;
-    const wanted = desiredState(network, self, state, known.look.uplinks);
-    if (known.look.conflict !== undefined) {
+    const known = this.#known === undefined || look || moved ? await this.#lookAt(host, self) : this.#known;
+    const { conflict, uplinks } = known.look;
+    if (conflict !== undefined) {
       this.#know(known, known.state, true);
-      return { changes: 0, problems: [known.look.conflict] };
+      return { changes: 0, problems: [conflict], certain: true };
     }
+    const wanted = desiredState(network, self, state, uplinks);
     const all = difference(wanted, known.state);
-    const corrections = before === known ? [] : correctionsIn(all, wanted, before?.state);
+    const corrections = correctionsIn(all, wanted, this.#left);
     const { changes, refused } = this.#afford(all, corrections);
     const problems = [...wanted.problems, ...refused];
     // What we do ourselves is known before the kernel tells of it.
     this.#know(known, changed(known.state, changes), problems.length > 0);
     const { requests, failed } = await applyChanges(host, changes, known.links);
+    const hasFailed = (change: Change) => failed.some((one) => one.change === change);
+    this.#left = changed(
+      known.state,
+      all.filter((change) => !hasFailed(change)),
+    );
     for (const { change, error } of failed) problems.push(await explainFailure(host, change, error));
-    const done = changes.filter((change) => !failed.some((one) => one.change === change));
-    const put = corrections.filter((change) => done.includes(change)).map(wordsOfChange);
-    if (put.length > 0) hooks.corrected({ network: network.name, what: put });
-    const links = changes.some((change) => !('entry' in change));
+    const put = corrections.filter((change) => changes.includes(change) && !hasFailed(change));
+    if (put.length > 0) hooks.corrected({ network: network.name, what: put.map(wordsOfChange) });
     // A new link has more to it than was asked for.
-    if (links || failed.length > 0) {
+    if (failed.length > 0 || changes.some((change) => !('entry' in change))) {
       const after = await this.#lookAt(host, self);
       this.#know(after, after.state, problems.length > 0);
     }
-    return { changes: requests, problems };
+    return { changes: requests, problems, certain: failed.length === 0 };
   }
 
   async #lookAt(host: Namespace, self: Member): Promise<Known> {

@@ -4,7 +4,7 @@ import { overlaps, underlayAddresses } from '../../cluster/host/underlay.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import { ip, ping } from '../support/host.ts';
 import { until } from '../support/until.ts';
-import { container, makeWire, reconcile, run, stateOf, vxlanNetwork } from './wire.ts';
+import { container, makeWire, reaches, reconcile, run, stateOf, vxlanNetwork } from './wire.ts';
 
 const { vxlan: _, ...shared } = vxlanNetwork();
 const network: ClusterNetwork = { ...shared, backend: 'routed' };
@@ -24,8 +24,8 @@ t.test('containers of hosts on one subnet reach each other by plain routes', asy
     ),
   );
   t.equal(running?.reports[0]?.mtu, 1500);
-  t.ok(await ping(containers[0] ?? '', '10.244.2.5'));
-  t.ok(await ping(containers[0] ?? '', 'fd00:244:0:2::5'));
+  t.ok(await reaches(containers[0] ?? '', '10.244.2.5'));
+  t.ok(await reaches(containers[0] ?? '', 'fd00:244:0:2::5'));
 
   t.test('routes come back, and those of containers and of others are left alone', async (t) => {
     // As plugins/routed has them: inside of the host's own subnet.

@@ -10,7 +10,7 @@ import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
 import type { Door } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
-import { exec, execIn, type Teardown } from '../support/host.ts';
+import { exec, execIn, ping, type Teardown } from '../support/host.ts';
 import { until } from '../support/until.ts';
 
 /** A host on the wire. */
@@ -187,4 +187,9 @@ export async function tcp(from: string, to: string, address: string): Promise<vo
   });
   await execIn(from, 'iperf3', ['-c', address, '-n', '500K', '--connect-timeout', '5000']);
   await server;
+}
+
+/** Whether an address answers, sooner or later: what is made by hand takes seconds until it has IPv6. */
+export async function reaches(from: string, address: string): Promise<boolean> {
+  return until(`${address} answers`, () => ping(from, address));
 }
