@@ -52,6 +52,24 @@ t.test('a chain as lines', async (t) => {
   t.match(out, /^nft 'add element inet weft masquerade4 \{ 10\.1\.0\.2 /m);
 });
 
+t.test('a network between hosts, as on the host that holds the first part', async (t) => {
+  const g = ground(t);
+  const pools = [{ prefix: '10.244.0.0/16' }, { prefix: 'fd00:244::/48', hostLength: 72 }];
+  const addresses = async (plugin: object) => {
+    const file = g.write('p.conflist', list({ ...plugin, pools }));
+    const { status, out, err } = await weft(g.ambient, 'plan', file);
+    t.same({ status, err }, { status: 0, err: '' });
+    t.match(out, /^# addresses are those of a host that holds the first part of the pool/m);
+    t.match(out, /ip daddr 10\.244\.0\.0\/16 return/);
+    return [...out.matchAll(/ addr add (\S+) dev eth0/g)].map(([, address]) => address);
+  };
+  t.same(await addresses({ type: 'vxlan', mtu: 1400 }), ['10.244.0.2/24', 'fd00:244::2/72']);
+  t.same(await addresses({ type: 'routed' }), ['10.244.0.1/32', 'fd00:244::1/128']);
+  const file = g.write('p.conflist', list({ type: 'vxlan', mode: 'l3' }));
+  const { status, err } = await weft(g.ambient, 'plan', file);
+  t.match({ status, err }, { status: 1, err: /pool: missing, wanted the prefix of all containers/ });
+});
+
 t.test('asked addresses, backend, YAML, single plugin, standard input', async (t) => {
   const g = ground(t);
   const conf = { cniVersion: '0.4.0', name: 'one', ...BRIDGE, ipMasqBackend: 'iptables' };
