@@ -14,32 +14,68 @@ export interface LocalEndpoint extends Endpoint {
   written: number;
 }
 
-/** @param entries records of attachments that this host has now */
-export function localEndpoints(
-  entries: readonly Entry[],
-  { network, host, dataDir }: { network: string; host: string; dataDir: string },
-): LocalEndpoint[] {
-  const mine = entries.filter(({ record }) => record.network === network);
-  if (mine.length === 0) return [];
-  const leases = new Map<string, string[]>();
-  for (const address of leasedAddresses(dataDir, network)) {
-    const holder = readHolder(join(dataDir, network, address));
-    if (holder === undefined) continue;
-    const key = `${holder.containerId} ${holder.ifname ?? ''}`;
-    leases.set(key, [...(leases.get(key) ?? []), address]);
+export interface LocalOptions {
+  network: string;
+  host: string;
+  dataDir: string;
+}
+
+/** Leases are read once for each record: what an attachment has does not change before another ADD. */
+export class LocalEndpoints {
+  readonly #options: LocalOptions;
+  /** By the record's file. */
+  #known = new Map<string, { version: string; endpoints: readonly LocalEndpoint[] }>();
+
+  constructor(options: LocalOptions) {
+    this.#options = options;
   }
-  const found = new Map<string, LocalEndpoint>();
-  for (const { record, version, written } of mine) {
+
+  /** @param entries records of attachments that this host has now */
+  of(entries: readonly Entry[]): LocalEndpoint[] {
+    const mine = entries.filter(({ record }) => record.network === this.#options.network);
+    const fresh = mine.filter(({ file, version }) => this.#known.get(file)?.version !== version);
+    const kept = mine.filter((entry) => !fresh.includes(entry));
+    const known = new Map(
+      kept.map(({ file }) => [file, this.#known.get(file) ?? { version: '', endpoints: [] }]),
+    );
+    const leases = fresh.length > 0 ? this.#leasesBut(new Set(addressesOf(known.values()))) : new Map();
+    for (const entry of fresh) {
+      known.set(entry.file, { version: entry.version, endpoints: this.#endpointsOf(entry, leases) });
+    }
+    this.#known = known;
+    const all = new Map(
+      [...known.values()].flatMap(({ endpoints }) => endpoints.map((one) => [one.address, one])),
+    );
+    return [...all.values()].sort(byAddress);
+  }
+
+  /** Addresses by the attachment that holds them; those that are known are not read. */
+  #leasesBut(known: ReadonlySet<string>): Map<string, string[]> {
+    const { network, dataDir } = this.#options;
+    const leases = new Map<string, string[]>();
+    for (const address of leasedAddresses(dataDir, network)) {
+      if (known.has(address)) continue;
+      const holder = readHolder(join(dataDir, network, address));
+      if (holder === undefined) continue;
+      const key = `${holder.containerId} ${holder.ifname ?? ''}`;
+      leases.set(key, [...(leases.get(key) ?? []), address]);
+    }
+    return leases;
+  }
+
+  #endpointsOf({ record, version, written }: Entry, leases: ReadonlyMap<string, string[]>): LocalEndpoint[] {
     const mac = record.steps.find((step) => step.kind === 'veth')?.inside.mac;
-    if (mac === undefined) continue;
+    if (mac === undefined) return [];
     const leased = leases.get(`${record.containerId} ${record.ifname}`) ?? [];
     // An address that is static has no lease.
     const said = record.steps.flatMap((step) => (step.kind === 'masquerade' ? step.sources : []));
-    for (const address of [...leased, ...said]) {
-      found.set(address, { address, mac, host, version, written });
-    }
+    const { host } = this.#options;
+    return [...new Set([...leased, ...said])].map((address) => ({ address, mac, host, version, written }));
   }
-  return [...found.values()].sort(byAddress);
+}
+
+function addressesOf(known: Iterable<{ endpoints: readonly LocalEndpoint[] }>): string[] {
+  return [...known].flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
 }
 
 function byAddress(a: Endpoint, b: Endpoint): number {

@@ -22,6 +22,8 @@ import { type NetworkSummary, summarize } from './summary.ts';
 import { lostSubnets, Overlap, refusedChange, renamed, stillHeld, takenSubnet, wordsOf } from './words.ts';
 
 const EMPTY: NetworkState = { members: [], endpoints: [] };
+/** Milliseconds between two looks at the host's addresses that nothing gave rise to. */
+const ADDRESSES_LAST = 4000;
 
 export class HostNetwork {
   readonly name: string;
@@ -46,6 +48,8 @@ export class HostNetwork {
   #renewed: number | undefined;
   readonly #contact: Contact;
   readonly #routes: OwnRoutes;
+  /** When the host's addresses were last looked at, by performance.now(). */
+  #looked = Number.NEGATIVE_INFINITY;
   readonly #view: MembershipView;
 
   /** Begins at once with what is known from before. `wanted` undefined: the conflist is gone, the network is kept. */
@@ -105,9 +109,15 @@ export class HostNetwork {
     this.#rounds.soon();
   }
 
-  /** Something on the host may have changed: its containers, its addresses. */
+  /** Something on the host may have changed: its addresses, its routes. */
   look(): void {
+    this.#looked = Number.NEGATIVE_INFINITY;
     this.#rounds.soon();
+  }
+
+  /** Containers came or went: others are told of them in L2 networks alone. */
+  containersChanged(): void {
+    if (this.#network?.backend === 'vxlan-l2') this.#rounds.soon();
   }
 
   /** Containers keep their network: nothing is taken out of kernel and registry. */
@@ -232,8 +242,11 @@ export class HostNetwork {
     const { registry, parts, hooks } = this.#options;
     const host = this.#host;
     const network = this.#network as ClusterNetwork;
+    // Containers that come and go by the hundred say nothing of the host's own addresses.
+    if (this.#joined && this.#isListed() && performance.now() - this.#looked < ADDRESSES_LAST) return;
     try {
       const addresses = await this.#addresses();
+      this.#looked = performance.now();
       await this.#refuseOverlaps(network);
       const moved = this.#member !== undefined && !sameList(this.#member.addresses, addresses);
       if (this.#joined && !moved && this.#isListed()) return;

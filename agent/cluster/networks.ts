@@ -32,12 +32,14 @@ export class Networks {
     this.#options = options;
     this.#unwatch = [
       watchFolder(options.paths.confDir, () => this.#read()),
-      watchFolder(options.recordFolder, () => this.look()),
+      watchFolder(options.recordFolder, () => {
+        for (const network of this.#networks.values()) network.containersChanged();
+      }),
     ];
     this.#read();
   }
 
-  /** Something on the host may have changed: its containers, its addresses. */
+  /** Something on the host may have changed: its addresses, its routes. */
   look(): void {
     for (const network of this.#networks.values()) network.look();
   }

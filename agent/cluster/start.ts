@@ -31,6 +31,9 @@ export interface Cluster {
 
 /** RTM_NEWADDR, RTM_DELADDR (linux/rtnetlink.h). */
 const ADDRESS_TYPES = [20, 21];
+/** Where struct ifaddrmsg has the scope (linux/if_addr.h), and RT_SCOPE_UNIVERSE. */
+const IFA_SCOPE = 3;
+const GLOBAL = 0;
 /** Milliseconds from a changed address to the look at what it means. */
 const SETTLE = 250;
 
@@ -133,11 +136,11 @@ async function openSpeaker(daemon: 'bird' | 'frr', ambient: Ambient, log: Logger
   throw new Error(`bgp.daemon is ${daemon}, which this agent cannot drive: wanted bird`);
 }
 
-/** An address of a container's link is one of many; which it was, the look finds out. */
+/** Each container's link gets a link-local address: those are not looked at. */
 async function watchAddresses(changed: () => void): Promise<Monitor<'address'>> {
   const host = await openDoor().open();
-  const stream = await monitor(host, ['address'], (_, { type }) =>
-    ADDRESS_TYPES.includes(type) ? ('address' as const) : undefined,
+  const stream = await monitor(host, ['address'], (_, { type, payload }) =>
+    ADDRESS_TYPES.includes(type) && payload[IFA_SCOPE] === GLOBAL ? ('address' as const) : undefined,
   );
   host.close();
   let soon: NodeJS.Timeout | undefined;

@@ -6,7 +6,7 @@ import type { Paths } from '../../cni/ambient.ts';
 import { overlap } from '../../cni/prefix.ts';
 import type { Records } from '../repair/records.ts';
 import { blockNeeds } from './blocks.ts';
-import { Claims, localEndpoints } from './endpoints.ts';
+import { Claims, LocalEndpoints } from './endpoints.ts';
 import { leasedAddresses } from './leased.ts';
 
 /** Single addresses that are borrowed at a time when no block is left. */
@@ -33,6 +33,7 @@ export interface StretchOptions {
 export class Stretch {
   readonly #options: StretchOptions;
   readonly #claims: Claims;
+  readonly #local: LocalEndpoints;
   /** Blocks without a lease, and since when. */
   #idle = new Map<string, number>();
   /** Blocks that plugins no longer see, and since when. */
@@ -40,7 +41,9 @@ export class Stretch {
 
   constructor(options: StretchOptions) {
     this.#options = options;
+    const { name: network, host, paths } = options;
     this.#claims = new Claims(options.since);
+    this.#local = new LocalEndpoints({ network, host, dataDir: paths.dataDir });
   }
 
   /** Of what the host holds, what plugins may hand out. */
@@ -50,9 +53,8 @@ export class Stretch {
 
   /** @returns what the host holds now, if that changed. Throws RegistryError. */
   async keep(network: ClusterNetwork, member: Member, state: NetworkState): Promise<Member | undefined> {
-    const { name, registry, host, records, isHere, paths } = this.#options;
-    const entries = records.all().filter(({ record }) => isHere(record));
-    const local = localEndpoints(entries, { network: name, host, dataDir: paths.dataDir });
+    const { name, registry, host, records, isHere } = this.#options;
+    const local = this.#local.of(records.all().filter(({ record }) => isHere(record)));
     const endpoints = this.#claims.toPublish(local, state.endpoints, host);
     if (endpoints) await registry.publish(name, host, endpoints);
     return await this.#keepBlocks(network, member);
