@@ -81,14 +81,21 @@ export class Http {
     request: Request,
     read: (response: IncomingMessage, begun: () => void) => Promise<T>,
   ): Promise<T> {
-    const sent = await this.#send(request);
+    let sent = await this.#send(request);
     let late: Error | undefined;
     const timer = setTimeout(() => {
       late = new Error(`no answer within ${request.patience / 1000} s`);
       sent.destroy(late);
     }, request.patience);
     try {
-      return await read(await answerTo(sent, request.body), () => clearTimeout(timer));
+      const response = await answerTo(sent, request.body).catch(async (error: NodeJS.ErrnoException) => {
+        // A connection kept from before may have been closed by the server meanwhile, which says nothing about the server. What is
+        // asked here may be asked twice: etcd's transactions compare first, and annotations are set to what they are.
+        if (late !== undefined || !sent.reusedSocket || error.code !== 'ECONNRESET') throw error;
+        sent = await this.#send(request, true);
+        return answerTo(sent, request.body);
+      });
+      return await read(response, () => clearTimeout(timer));
     } catch (error) {
       throw late ?? inWords(error);
     } finally {
@@ -96,7 +103,7 @@ export class Http {
     }
   }
 
-  async #send({ url, method, headers, signal }: Request): Promise<ClientRequest> {
+  async #send({ url, method, headers, signal }: Request, onNewConnection = false): Promise<ClientRequest> {
     const [http, https] = await Promise.all([import('node:http'), import('node:https')]);
     signal?.throwIfAborted();
     const settings: AgentOptions = {
@@ -109,7 +116,9 @@ export class Http {
     const secure = url.startsWith('https:');
     return (secure ? https : http).request(url, {
       method,
-      agent: secure ? this.#agents.https : this.#agents.http,
+      ...(onNewConnection
+        ? { ...this.#tls, agent: false }
+        : { agent: secure ? this.#agents.https : this.#agents.http }),
       headers: { 'content-type': 'application/json', ...headers },
       ...(signal === undefined ? {} : { signal }),
     });

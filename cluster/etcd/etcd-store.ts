@@ -2,11 +2,19 @@
 
 import type { Change, Look, Store } from '../registry/store.ts';
 import { RegistryError, type Watch, type WatchHooks } from '../registry.ts';
-import { type EtcdClient, EtcdError } from './client.ts';
+import { type EtcdClient, EtcdError, type Json } from './client.ts';
 import { hostKey, orphansOf, stateOf } from './keys.ts';
 import { Lease } from './lease.ts';
 import { transaction } from './transaction.ts';
 import { type Listing, list, NetworkWatch } from './watch.ts';
+
+/** Later than every revision. */
+const NEVER_SEEN = 2n ** 63n;
+
+interface TransactionAnswer extends Json {
+  header?: { revision?: string };
+  succeeded?: boolean;
+}
 
 export interface EtcdStoreOptions {
   client: EtcdClient;
@@ -25,6 +33,8 @@ export class EtcdStore implements Store {
   readonly #options: EtcdStoreOptions;
   readonly #leases = new Map<string, Lease>();
   readonly #watches = new Map<string, Set<NetworkWatch>>();
+  /** Revision of this process's last transaction, by network. */
+  readonly #written = new Map<string, bigint>();
 
   constructor(options: EtcdStoreOptions) {
     this.#options = options;
@@ -32,9 +42,7 @@ export class EtcdStore implements Store {
   }
 
   async look(network: string, fresh: boolean): Promise<Look> {
-    const known = fresh
-      ? undefined
-      : [...(this.#watches.get(network) ?? [])].find((watch) => watch.known)?.known;
+    const known = fresh ? undefined : this.#known(network);
     const listing = known ?? (await this.#asRegistry(() => list(this.#options.client, this.#base(network))));
     const state = stateOf(listing.kvs);
     return {
@@ -44,15 +52,24 @@ export class EtcdStore implements Store {
     };
   }
 
+  /** What a watch knows, if it has seen what this process wrote last. */
+  #known(network: string): Listing | undefined {
+    const known = [...(this.#watches.get(network) ?? [])].flatMap((watch) => watch.known ?? []);
+    const written = this.#written.get(network) ?? 0n;
+    return known.find(({ revision }) => BigInt(revision) >= written);
+  }
+
   async #swap(network: string, { kvs, revision }: Listing, change: Change): Promise<boolean> {
     const found = kvs.get(hostKey(change.host))?.lease;
     const writes = change.member != null || (change.put?.length ?? 0) > 0;
     const lease = writes ? await this.#lease(change.host).ensure(found) : '0';
     const body = transaction(this.#base(network), kvs, revision, change, lease);
+    // Until its answer is there, nobody knows whether what a watch saw is later.
+    this.#written.set(network, NEVER_SEEN);
     try {
-      return (
-        (await this.#options.client.call<{ succeeded?: boolean }>('/v3/kv/txn', body)).succeeded === true
-      );
+      const { header, succeeded } = await this.#options.client.call<TransactionAnswer>('/v3/kv/txn', body);
+      this.#written.set(network, BigInt(header?.revision ?? NEVER_SEEN));
+      return succeeded === true;
     } catch (error) {
       // The lease ran out a moment ago: the next attempt has another.
       if (error instanceof EtcdError && /lease not found/.test(error.message)) {

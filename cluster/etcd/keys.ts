@@ -16,6 +16,9 @@ export interface Stored {
   revision: string;
   /** `0` for none. */
   lease: string;
+  /** What the value says, once somebody asked: most keys stay as they are from change to change. */
+  member?: Member[];
+  endpoint?: Endpoint[];
 }
 
 /** By key below the network. */
@@ -59,10 +62,15 @@ export function keysOf(member: Member): string[] {
 export function stateOf(kvs: Kvs): NetworkState {
   const members: Member[] = [];
   const endpoints: Endpoint[] = [];
-  for (const [key, { value }] of kvs) {
+  for (const [key, stored] of kvs) {
     const [kind, name = ''] = key.split('/', 2);
-    if (kind === 'hosts') members.push(...(parseMember(name, value) ?? []));
-    else if (kind === 'endpoints') endpoints.push(...(parseEndpoint(name, value) ?? []));
+    if (kind === 'hosts') {
+      stored.member ??= parseMember(name, stored.value) ?? [];
+      members.push(...stored.member);
+    } else if (kind === 'endpoints') {
+      stored.endpoint ??= parseEndpoint(name, stored.value) ?? [];
+      endpoints.push(...stored.endpoint);
+    }
   }
   members.sort((a, b) => (a.host < b.host ? -1 : 1));
   endpoints.sort((a, b) => (a.address < b.address ? -1 : 1));

@@ -1,7 +1,7 @@
 /** One network as etcd has it, followed: a full list, then what changes from its revision on; the list again when etcd has forgotten that far back. */
 
 import { Attempts } from '../registry/attempts.ts';
-import type { NetworkState, Watch, WatchHooks } from '../registry.ts';
+import type { Watch, WatchHooks } from '../registry.ts';
 import { decode, type EtcdClient, encode, type Json } from './client.ts';
 import { type Kvs, stateOf } from './keys.ts';
 
@@ -54,7 +54,6 @@ export class NetworkWatch implements Watch {
   readonly #ended = new AbortController();
   #kvs: Kvs | undefined;
   #revision = 0n;
-  #told: string | undefined;
   readonly #attempts: Attempts;
 
   constructor(client: EtcdClient, base: string, hooks: WatchHooks) {
@@ -105,7 +104,7 @@ export class NetworkWatch implements Watch {
     this.#kvs = kvs;
     this.#revision = BigInt(revision);
     this.#attempts.succeeded();
-    this.#tell();
+    this.#hooks.changed(stateOf(kvs));
   }
 
   /** Ends with an error, or with close(). */
@@ -156,19 +155,20 @@ export class NetworkWatch implements Watch {
     }
     const kvs = this.#kvs;
     if (kvs === undefined) return;
-    for (const { type, kv } of result.events ?? []) {
-      if (type === 'DELETE') kvs.delete(decode(kv.key).slice(this.#base.length));
-      else put(kvs, this.#base, kv);
-    }
-    if (revision > this.#revision) this.#revision = revision;
-    if (result.events !== undefined) this.#tell();
+    const events = result.events ?? [];
+    const changes = events.filter((event) => this.#apply(kvs, event));
+    // Not the header's: of a long history that is sent in parts it is the end.
+    this.#revision = BigInt(events.at(-1)?.kv.mod_revision ?? this.#revision);
+    if (changes.length === 0) return;
+    this.#hooks.changed(stateOf(kvs));
   }
 
-  #tell(): void {
-    const state: NetworkState = stateOf(this.#kvs ?? new Map());
-    const text = JSON.stringify(state);
-    if (text === this.#told) return;
-    this.#told = text;
-    this.#hooks.changed(state);
+  /** Whether a reader sees a difference: a key that got another lease, or a claim, is none. */
+  #apply(kvs: Kvs, { type, kv }: { type?: string; kv: KeyValue }): boolean {
+    const key = decode(kv.key).slice(this.#base.length);
+    const before = kvs.get(key)?.value;
+    if (type === 'DELETE') kvs.delete(key);
+    else put(kvs, this.#base, kv);
+    return before !== kvs.get(key)?.value && /^(hosts|endpoints)\//.test(key);
   }
 }

@@ -123,6 +123,11 @@ t.test('endpoints: more than a transaction takes, a container that moves, a stal
   );
   await two.registry.leave('pods', 'host-2');
   await told(one, 'what left took its endpoints along', ({ endpoints }) => endpoints.length === 10);
+  for (let round = 0; round < 20; round += 1) {
+    await one.registry.publish('pods', 'host-1', many('host-1', 1, 300));
+    await one.registry.publish('pods', 'host-1', []);
+  }
+  t.same((await two.registry.read('pods')).endpoints, [], 'a watch that lags behind misleads nobody');
   await t.rejects(two.registry.publish('pods', 'host-2', moved), {
     problem: 'invalid',
     message: /join first/,
