@@ -12,6 +12,11 @@ export const STATIC = { type: 'static', addresses: [{ address: '10.1.0.5/24', ga
 export const BRIDGE = { ...V, name: 'bad', type: 'bridge', bridge: 'br0', isGateway: true, ipam: HOST_LOCAL };
 export const PTP = { ...V, name: 'bad', type: 'ptp', ipam: HOST_LOCAL };
 const POOL = { pool: '10.244.0.0/16' };
+/** What the agent would have written for a host that joined their network. */
+export const HELD = {
+  ...{ network: 'bad', host: 'one', borrowed: [], mtu: 1450 },
+  ...{ subnets: ['10.244.3.0/24'], pools: ['10.244.0.0/16'] },
+};
 export const VXLAN = { ...V, name: 'bad', type: 'vxlan', ...POOL };
 export const ROUTED = { ...V, name: 'bad', type: 'routed', ...POOL };
 export const LOOPBACK = { ...V, name: 'bad', type: 'loopback' };

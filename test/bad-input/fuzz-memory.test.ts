@@ -10,8 +10,10 @@ import type { Ambient, RunResult } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { NamespaceLook } from '../../cni/namespace.ts';
 import { runPlugin } from '../../cni/skel.ts';
+import { writeMembership } from '../../ipam/cluster/membership.ts';
 import { loadPlugin, type PluginName } from '../../plugins/registry.ts';
 import { SEED } from '../support/seed.ts';
+import { HELD } from './configurations.ts';
 import { complaints, DEL_MAY_SAY, type Env, type Noise, noise } from './mutations.ts';
 import { MOODS, type Moods, noisyDoor } from './noisy-door.ts';
 
@@ -31,6 +33,7 @@ for (const name of ['no-such', 'bridge']) {
   writeFileSync(join(bin, name), '');
   chmodSync(join(bin, name), 0o755);
 }
+writeMembership(join(root, 'cache'), HELD);
 // A path of a configuration that is relative must not lead into the tree.
 process.chdir(root);
 

@@ -4,9 +4,11 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
+import { writeMembership } from '../../ipam/cluster/membership.ts';
 import { firewallLines, ip, leases, links } from '../support/host.ts';
 import { pluginsUnderTest } from '../support/plugins.ts';
 import { SEED } from '../support/seed.ts';
+import { HELD } from './configurations.ts';
 import { complaints, DEL_MAY_SAY, type Noise, noise } from './mutations.ts';
 import { makePlace } from './place.ts';
 import { shown } from './table.ts';
@@ -17,6 +19,7 @@ const SECONDS = Number(process.env.FUZZ_SECONDS ?? 60);
 t.test(`seed ${SEED}`, async (t) => {
   const place = await makePlace(t);
   const { host, container } = place;
+  writeMembership(host.dirs.cache, HELD);
   await place.sh(`mkdir '${host.root}/leases'; : >'${host.root}/file'; mkfifo '${host.root}/fifo'`);
   const calls = fc.sample(
     noise({

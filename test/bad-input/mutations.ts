@@ -92,6 +92,7 @@ const FIELDS: readonly string[] = [
     'prevResult',
   ],
   ...['dns', 'ipam', 'cni.dev/valid-attachments', 'cni.dev/attachments'],
+  ...['mode', 'vni', 'port', 'device', 'pool', 'pools', 'directRoutes', 'backend', 'bgp'],
 ];
 const PREVIOUS = {
   cniVersion: '1.1.0',
