@@ -97,6 +97,8 @@ function startCaller(name: string, dir: string, command: readonly string[]) {
   const [file = '', ...args] = command;
   const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  // That it ended shows where its answer is missed.
+  child.stdin.on('error', () => {});
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const run = async (jobs: readonly Job[], callers = 1): Promise<Done[]> => {
     child.stdin.write(`${[...jobs.map(lineOf), `!${callers}`].join('\n')}\n`);
