@@ -43,9 +43,11 @@ export async function addLeases(request: IpamRequest, adopt: boolean): Promise<I
   const { conf, sets, routes } = readHostLocal(config);
   const wishes = wishesOf(sets, askedAddresses(conf, args));
   const dns = conf.ipam.resolvConf ? readResolvConf(conf.ipam.resolvConf) : {};
-  const { ips, adopted } = await storeOf(config, ambient).locked((leases) =>
-    allocate(wishes, id, leases, adopt),
-  );
+  const { ips, adopted } = await storeOf(config, ambient).locked((leases) => {
+    // Where ours are adopted, the plugin around has said so; here nobody else does.
+    if (!adopt && leases.of(id).length === 0) ambient.begins?.();
+    return allocate(wishes, id, leases, adopt);
+  });
   return { ips, routes, dns, ...(adopted ? { adopted } : {}) };
 }
 

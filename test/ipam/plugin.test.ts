@@ -155,3 +155,21 @@ t.test('resolv.conf', async (t) => {
   });
   t.same(parseResolvConf(''), {});
 });
+
+t.test(
+  'host-local: an ADD says that it begins before the first lease, and only where there was none',
+  async (t) => {
+    const w = world(t);
+    const seen: string[][] = [];
+    const begins = () => void seen.push(leaseFiles(w));
+    const announced = { ...w, ambient: { ...w.ambient, begins } };
+    const ipam = { type: 'host-local', ranges: [[{ subnet: '10.1.0.0/24' }]] };
+    const add = (id: string) => call(hostLocalPlugin, announced, 'ADD', { ipam }, { CNI_CONTAINERID: id });
+    t.equal((await add('a')).status, 0);
+    t.same(seen, [[]]);
+    t.equal((await add('a')).answer.code, 104, 'what the first ADD made is not to be cleared away');
+    t.equal(seen.length, 1);
+    t.equal((await add('b')).status, 0);
+    t.same(seen, [[], ['10.1.0.2']]);
+  },
+);
