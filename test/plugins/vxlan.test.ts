@@ -61,29 +61,28 @@ t.test('containers of one host reach each other, the host and the world', async 
   });
 });
 
-t.test('what goes to other hosts keeps its address, what goes to the world does not', async (t) => {
-  const world = await makeWorld(t);
-  join(world.host, 'tunnels');
-  const outside = await makeOutside(t, world.host);
-  // Stands for another host's container, by way of the underlay.
-  await exec('ip', ['-n', outside.slice('/run/netns/'.length), 'addr', 'add', '10.244.9.9/32', 'dev', 'lo']);
-  const a = await world.container();
-  await world.add(VXLAN, a);
-  t.ok(await ping(a.netns, OUTSIDE.v4), 'the world answers the host');
-  const once = ['-n', '-q', '-c', '1', '-w', '1', '10.244.9.9'];
-  const { status } = await execIn(a.netns, 'ping', once, { mayFail: true });
-  t.equal(status, 1, 'the other host has no way back to a container yet');
-  await exec('ip', [
-    '-n',
-    outside.slice('/run/netns/'.length),
-    'route',
-    'add',
-    '10.244.3.0/24',
-    'via',
-    UPLINK.v4,
-  ]);
-  t.ok(await ping(a.netns, '10.244.9.9'), 'the answer to its own address comes back');
-});
+for (const ipMasqBackend of ['nftables', 'iptables']) {
+  t.test(
+    `${ipMasqBackend}: what goes to other hosts keeps its address, what goes to the world does not`,
+    async (t) => {
+      const world = await makeWorld(t);
+      join(world.host, 'tunnels');
+      const outside = await makeOutside(t, world.host);
+      const there = (...args: string[]) => execIn(outside, 'ip', args);
+      // Stands for another host's container, by way of the underlay.
+      await there('addr', 'add', '10.244.9.9/32', 'dev', 'lo');
+      const a = await world.container();
+      await world.add({ ...VXLAN, ipMasqBackend }, a);
+      t.ok(await ping(a.netns, OUTSIDE.v4), 'the world answers the host');
+      t.ok(await ping(a.netns, OUTSIDE.v6));
+      const once = ['-n', '-q', '-c', '1', '-w', '1', '10.244.9.9'];
+      const { status } = await execIn(a.netns, 'ping', once, { mayFail: true });
+      t.equal(status, 1, 'the other host has no way back to a container yet');
+      await there('route', 'add', '10.244.3.0/24', 'via', UPLINK.v4);
+      t.ok(await ping(a.netns, '10.244.9.9'), 'the answer to its own address comes back');
+    },
+  );
+}
 
 t.test('a host that comes to hold another subnet serves old containers and new ones', async (t) => {
   const world = await makeWorld(t);
