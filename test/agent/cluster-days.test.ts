@@ -32,7 +32,7 @@ t.test(
     const lab = await makeLab(t);
     const [a, b] = await members(lab, 2, VXLAN);
     if (!a || !b) return;
-    const [one, two] = [await a.add(), await b.add()];
+    const [one, two] = await Promise.all([a.add(), b.add()]);
     await reach(one, two);
     const agent = (await a.exec('cat', [join(a.root, 'agent.pid')])).stdout;
     await a.exec('kill', ['-KILL', agent]);
@@ -71,7 +71,7 @@ t.test('hosts come, change their address, and go', { skip }, async (t) => {
   await installConflist(c, VXLAN);
   await c.agent();
   await isReady(c);
-  const [one, two, three] = [await a.add(), await b.add(), await c.add()];
+  const [one, two, three] = await Promise.all([a.add(), b.add(), c.add()]);
   await reach(one, three);
   await reach(two, three);
 
@@ -161,9 +161,10 @@ t.test('what cannot be is refused by name', { skip }, async (t) => {
   await reach(one, two);
   t.match(await a.weft('network', 'show', 'podnet'), /VNI 42/);
   await a.weft('net', 'del', 'podnet', one.netns);
-  await until('it is done', async () => (await a.network()).vni === 43);
-  const [{ linkinfo }] = await ip(a.netns, '-d', 'link', 'show', 'weft42');
-  t.equal(linkinfo.info_data.id, 43);
+  await until('it is done', async () => {
+    const [{ linkinfo }] = await ip(a.netns, '-d', 'link', 'show', 'weft42');
+    return linkinfo.info_data.id === 43;
+  });
 
   // A file that cannot be understood is no reason to forget what it said before.
   const file = join(b.dirs.conf, '10-podnet.conflist');

@@ -129,21 +129,24 @@ export async function members(
   list: { name: string },
   registry = lab.registry,
 ): Promise<LabHost[]> {
-  const hosts: LabHost[] = [];
-  for (let number = 1; number <= count; number++) {
-    const host = await lab.host(number);
-    await installConflist(host, list);
-    await host.agent({ registry });
-    hosts.push(host);
-  }
-  for (const host of hosts) {
-    await until(`${host.node} knows all`, async () => {
-      const { joined, members, problems } = await host.network(list.name);
-      return joined && members.length === count && problems.length === 0;
-    });
-  }
+  const numbers = Array.from({ length: count }, (_, i) => i + 1);
+  const hosts = await Promise.all(
+    numbers.map(async (number) => {
+      const host = await lab.host(number);
+      await installConflist(host, list);
+      await host.agent({ registry });
+      return host;
+    }),
+  );
+  await Promise.all(hosts.map((host) => knows(host, count, list.name)));
   return hosts;
 }
+
+const knows = (host: LabHost, count: number, name: string) =>
+  until(`${host.node} knows all`, async () => {
+    const { joined, members, problems } = await host.network(name);
+    return joined && members.length === count && problems.length === 0;
+  });
 
 export interface LabEtcd {
   /** For `--registry`. */
@@ -184,14 +187,13 @@ export async function etcd(t: Teardown, lab: Lab, parameters = ''): Promise<LabE
 
 /** Both families, both directions. */
 export async function reach(a: Attached, b: Attached): Promise<void> {
-  for (const [from, to] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    for (const address of [to.v4, to.v6].filter(Boolean)) {
-      await until(`${from.id} reaches ${address}`, () => ping(from.netns, address));
-    }
-  }
+  const ways = [a, b].flatMap((from) => {
+    const to = from === a ? b : a;
+    return [to.v4, to.v6].filter(Boolean).map((address) => ({ from, address }));
+  });
+  await Promise.all(
+    ways.map(({ from, address }) => until(`${from.id} reaches ${address}`, () => ping(from.netns, address))),
+  );
 }
 
 /** The address by which `to` sees a TCP connection of `from`. */
