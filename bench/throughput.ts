@@ -93,7 +93,7 @@ function report(all: readonly Row[]): string {
 if (!/^[1-9]\d?$/.test(values.seconds))
   throw new Error('--seconds: wanted a whole number from 1, as iperf3 does');
 if (process.getuid?.() !== 0) throw new Error('the benchmark makes network namespaces: run it as root');
-const folder = mkdtempSync(path.join(os.tmpdir(), 'weft-bench-'));
+const folder = mkdtempSync(path.join(os.tmpdir(), 'weft-throughput-'));
 const pingpong = path.join(folder, 'pingpong');
 try {
   execFileSync('cc', ['-O2', '-static', '-o', pingpong, path.join(import.meta.dirname, 'pingpong.c')]);
