@@ -3,6 +3,7 @@ import type { Ambient } from '../../cni/ambient.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import type { PluginConf } from '../../plugins/definition.ts';
 import type { NetworkList } from '../../runtime/conflist.ts';
+import { type Lacking, lackingOnHost } from './lacking.ts';
 
 export interface MasqueradeState {
   backend: string;
@@ -16,6 +17,7 @@ export interface HostView {
   /** How many links each network has; undefined where we may not look. */
   links: Map<string, number> | undefined;
   masquerade: Map<string, MasqueradeState>;
+  lacking: Lacking[];
   notes: string[];
 }
 
@@ -38,12 +40,13 @@ export async function lookAtHost(
       const state = await masqueradeOf(host, ambient, list, leased.has(list.name) || links.has(list.name));
       if (state && !masquerade.has(list.name)) masquerade.set(list.name, state);
     }
-    return { links, masquerade, notes: [] };
+    return { links, masquerade, lacking: await lackingOnHost(host, ambient), notes: [] };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return {
       links: undefined,
       masquerade: new Map(),
+      lacking: [],
       notes: [`links and rules cannot be seen (run as root): ${why}`],
     };
   } finally {

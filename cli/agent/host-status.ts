@@ -10,6 +10,7 @@ import type { NetworkList } from '../../runtime/conflist.ts';
 import { type Asked, askNetworks } from '../network/ask.ts';
 import { plural } from '../plural.ts';
 import { type HostView, lookAtHost, type MasqueradeState } from './host-network.ts';
+import type { Lacking } from './lacking.ts';
 import { agentFacts, type Scraped, scrape } from './scrape.ts';
 import { duration } from './units.ts';
 
@@ -88,6 +89,7 @@ export async function hostStatus(ambient: Ambient, bundle: string): Promise<Host
     ...agentProblems(agent),
     ...invalid.map(({ file, error }) => (error.includes(file) ? error : `${file}: ${error}`)),
     ...networks.flatMap(networkProblems),
+    ...lackingProblems(host.lacking, networks),
     ...(asked.running ? asked.networks.flatMap((one) => betweenProblems(one, ambient.now())) : []),
   ];
   const notes = [
@@ -182,6 +184,18 @@ function networkProblems({ name, leases, masquerade }: NetworkStatus): string[] 
 function missingRules([first, ...more]: readonly string[]): string {
   const others = more.length > 0 ? ` (and ${more.length} more)` : '';
   return `masquerade lacks ${first}${others}: somebody removed it; the agent or the next ADD puts it back`;
+}
+
+/** The first of each network; where its base rules are gone, that its elements are as well is no news. */
+function lackingProblems(lacking: readonly Lacking[], networks: readonly NetworkStatus[]): string[] {
+  const baseIsGone = (name: string) =>
+    networks.some((network) => network.name === name && network.masquerade?.rules === 'missing');
+  const news = lacking.filter(({ network, kind }) => kind === 'link' || !baseIsGone(network));
+  return [...new Set(news.map(({ network }) => network))].map((name) => {
+    const [first, ...more] = news.filter(({ network }) => network === name);
+    const others = more.length > 0 ? `, and ${plural(more.length, 'more attachment')} of it something` : '';
+    return `network ${name}: ${first?.ifname} of container ${first?.containerId} lacks ${first?.what.join(', ')}${others}: the agent puts it back`;
+  });
 }
 
 function betweenProblems({ name, problems, registry }: NetworkSummary, now: number): string[] {

@@ -117,8 +117,30 @@ t.test('what is wrong is named, and the exit status says so', { skip }, async (t
     small.replace('weft0', 'weft1').replace('fd00:77::', 'fd00:79::'),
   );
   await host.exec(WEFT, ['net', 'add', 'tiny', netns]);
-  t.same((await json(host)).problems, ['network tiny: no IPv4 address is free (1 are leased)']);
+  t.same((await json(host)).problems, ['network tiny: no IPv4 address is free (1 is leased)']);
   await host.exec(WEFT, ['net', 'del', 'tiny', netns]);
+  t.same((await json(host)).problems, []);
+});
+
+t.test('what one attachment lacks is named with it', { skip }, async (t) => {
+  const host = await makeHost(t);
+  await installConflist(host, bridgeConflist({ name: 'podnet' }));
+  const [red, blue] = [await host.container(), await host.container()];
+  for (const { netns } of [red, blue]) await host.exec(WEFT, ['net', 'add', 'podnet', netns]);
+  t.same((await json(host)).problems, []);
+
+  await host.exec('nft', ['delete', 'element', 'inet', 'weft', 'masquerade4', '{ 10.77.0.3 }']);
+  t.same((await json(host)).problems, [
+    `network podnet: eth0 of container ${blue.id} lacks element 10.77.0.3 in map inet weft masquerade4: the agent puts it back`,
+  ]);
+  await host.exec('ip', ['addr', 'del', '10.77.0.1/24', 'dev', 'weft0']);
+  t.match((await json(host)).problems, [
+    /lacks address 10\.77\.0\.1\/24 on weft0.*, and 1 more attachment of it/,
+  ]);
+  await startAgent(host, { bin: BIN });
+  await until('the agent has put it back', async () => (await json(host)).well);
+  await host.exec(WEFT, ['net', 'del', 'podnet', red.netns]);
+  await host.exec(WEFT, ['net', 'del', 'podnet', blue.netns]);
   t.same((await json(host)).problems, []);
 });
 
