@@ -1,16 +1,6 @@
 /** From the events of one request to what it spent its time on, one thing after the other. */
+import { type Share, stepsOf } from './steps.ts';
 import type { TraceEvent } from './trace.ts';
-
-/** Where time goes. */
-export type Share =
-  | 'process: start and end'
-  | 'launcher and socket'
-  | 'JavaScript'
-  | 'to a thread and back'
-  | 'lease files'
-  | 'other files'
-  | 'kernel: netlink'
-  | 'kernel: namespace, sysctl';
 
 export interface Phase {
   what: string;
@@ -20,44 +10,6 @@ export interface Phase {
   /** Events traced meanwhile: each has its price. */
   events: number;
 }
-
-/** linux/rtnetlink.h, linux/netfilter/nf_tables.h (NFNL_SUBSYS_NFTABLES is 10), linux/netfilter/nfnetlink.h. */
-const MESSAGES: Readonly<Record<number, string>> = {
-  16: 'NEWLINK',
-  17: 'DELLINK',
-  18: 'GETLINK',
-  20: 'NEWADDR',
-  21: 'DELADDR',
-  22: 'GETADDR',
-  24: 'NEWROUTE',
-  25: 'DELROUTE',
-  26: 'GETROUTE',
-  28: 'NEWNEIGH',
-  29: 'DELNEIGH',
-  30: 'GETNEIGH',
-  2560: 'NEWTABLE',
-  2561: 'GETTABLE',
-  2563: 'NEWCHAIN',
-  2564: 'GETCHAIN',
-  2566: 'NEWRULE',
-  2567: 'GETRULE',
-  2569: 'NEWSET',
-  2570: 'GETSET',
-  2572: 'NEWSETELEM',
-  2573: 'GETSETELEM',
-  2574: 'DELSETELEM',
-  2576: 'GETGEN',
-};
-const BATCH_BEGIN = 0x10;
-const IPSET = 6;
-
-function messageName({ a, b }: TraceEvent, isBatch: boolean): string {
-  const type = a === BATCH_BEGIN && isBatch ? b : a;
-  return MESSAGES[type] ?? (type >> 8 === IPSET ? `ipset ${type & 255}` : `message ${type}`);
-}
-
-/** A message that begins a batch of nf_tables has the number of NEWLINK, too; what follows it tells them apart. */
-const isBatch = ({ a, b }: TraceEvent) => a === BATCH_BEGIN && b >> 8 === 10;
 
 /**
  * Phases of one request, in order; they add up to the whole. Undefined when the events do not tell (another request came in between).
@@ -103,124 +55,13 @@ export function phasesOf(
   until(asked.start, 'launcher: greeting, standard input, request', 'launcher and socket');
   until(read.start, 'agent wakes up for the request', 'launcher and socket');
   for (const step of stepsOf(within, agent, read.start, answered.start)) {
-    if (step.submitted !== undefined) until(step.submitted, 'JavaScript', 'JavaScript');
-    until(
-      step.start,
-      step.submitted === undefined ? 'JavaScript' : 'to a thread',
-      step.submitted === undefined ? 'JavaScript' : 'to a thread and back',
-    );
+    until(step.submitted ?? step.start, 'JavaScript', 'JavaScript');
+    until(step.start, 'to a thread', 'to a thread and back');
     until(step.end, step.what, step.share);
-    if (step.returned !== undefined) until(step.returned, 'back from the thread', 'to a thread and back');
+    until(step.returned ?? step.end, 'back from the thread', 'to a thread and back');
   }
   until(answered.start, 'JavaScript', 'JavaScript');
   until(printed.start, 'launcher: takes the answer', 'launcher and socket');
   until(end, 'launcher: prints, ends, is waited for', 'process: start and end');
   return phases;
-}
-
-interface Step {
-  what: string;
-  share: Share;
-  start: number;
-  end: number;
-  /** When the main thread gave it to another, and when it saw that it was done. */
-  submitted?: number;
-  returned?: number;
-}
-
-/** What the agent did outside JavaScript, in order, without overlap. */
-function stepsOf(within: readonly TraceEvent[], agent: number, from: number, to: number): Step[] {
-  const mine = within.filter((event) => event.pid === agent && event.start >= from && event.start <= to);
-  const main = mine.filter(({ tid }) => tid === agent);
-  const others = mine.filter(({ tid }) => tid !== agent);
-  return [...nativeSteps(main, others), ...fileSteps(main)]
-    .sort((one, other) => one.start - other.start)
-    .filter((step, index, all) => index === 0 || step.start >= (all[index - 1]?.end ?? 0));
-}
-
-/** A native call: what threads do until one of them writes to the loop's event descriptor. */
-function nativeSteps(main: readonly TraceEvent[], others: readonly TraceEvent[]): Step[] {
-  const steps: Step[] = [];
-  let open: TraceEvent[] = [];
-  for (const event of others) {
-    open.push(event);
-    if (event.kind !== 'write' || open.length === 0) continue;
-    const [first] = open;
-    // The one byte or text of a sysctl is written by a thread as well: the loop is told by a write that opens nothing before it.
-    const previous = open.at(-2);
-    if (previous?.kind === 'open' && previous.tid === event.tid && (previous.a & 1) === 1) continue;
-    const submitted = main.findLast(({ kind, start }) => kind === 'wake' && start <= (first?.start ?? 0));
-    const returned = main.find(({ kind, start }) => kind === 'read' && start >= event.start);
-    const described = describe(open);
-    if (first && described) {
-      steps.push({
-        ...described,
-        ...{ start: first.start, end: event.start },
-        ...(submitted && { submitted: submitted.start }),
-        ...(returned && { returned: returned.start }),
-      });
-    }
-    open = [];
-  }
-  return steps;
-}
-
-function describe(events: readonly TraceEvent[]): Pick<Step, 'what' | 'share'> | undefined {
-  const sent = events.filter(({ kind }) => kind === 'sendto');
-  if (sent.length > 0) {
-    const names = sent.map((event) => messageName(event, isBatch(event)));
-    const counted = [...new Set(names)].map((name) => {
-      const times = names.filter((other) => other === name).length;
-      return times === 1 ? name : `${times} ${name}`;
-    });
-    const joins = events.some(({ kind }) => kind === 'setns') ? 'join namespace, ' : '';
-    return { what: `netlink: ${joins}${counted.join(', ')}`, share: 'kernel: netlink' };
-  }
-  if (events.some(({ kind }) => kind === 'setns'))
-    return { what: 'sysctl inside', share: 'kernel: namespace, sysctl' };
-  if (events.some(({ kind }) => kind === 'open'))
-    return { what: 'open namespace or sysctl', share: 'kernel: namespace, sysctl' };
-  return undefined;
-}
-
-/** O_CREAT or O_WRONLY, open(2). */
-const WRITES = 0o100 | 0o1;
-
-/** Files of the main thread: the leases from the opening of their lock to its release; others from opening to closing. */
-function fileSteps(main: readonly TraceEvent[]): Step[] {
-  const steps: Step[] = [];
-  for (let index = 0; index < main.length; index++) {
-    const opened = main[index];
-    if (opened?.kind !== 'open') continue;
-    const lock = main[index + 1];
-    if (lock?.kind === 'flock') {
-      // Everything is closed in reverse: the lock last, before the loop goes on.
-      const after = main.findIndex(
-        (event, at) =>
-          at > index + 1 &&
-          (event.kind === 'wake' ||
-            (event.kind === 'read' && event.start - (main[at - 1]?.start ?? 0) > 1000)),
-      );
-      const last = main.findLastIndex(
-        (event, at) => at > index && (after < 0 || at < after) && event.kind === 'close',
-      );
-      const closed = main[last];
-      if (closed)
-        steps.push({
-          what: 'leases, under their lock',
-          share: 'lease files',
-          start: opened.start,
-          end: closed.end,
-        });
-      if (last > index) index = last;
-      continue;
-    }
-    const last = main.findIndex((event, at) => at > index && event.kind === 'close');
-    const closed = main[last];
-    if (!closed) continue;
-    const what = (opened.a & WRITES) !== 0 ? 'a file written' : 'a file read';
-    steps.push({ what, share: 'other files', start: opened.start, end: closed.end });
-    index = last;
-  }
-  return steps;
 }

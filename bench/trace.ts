@@ -11,7 +11,7 @@ export interface TraceEvent {
   end: number;
   pid: number;
   tid: number;
-  /** Types of the first two netlink messages of a `sendto`; else descriptors and operations. */
+  /** Of a `sendto` the types of its first two netlink messages; of an `open` its flags and what it returned; of others the descriptor. */
   a: number;
   b: number;
 }
@@ -61,7 +61,10 @@ ${whole('accept4', 'accept', agents)}
 ${whole('flock', 'flock', agents)}
 ${whole('setns', 'setns', agents)}
 ${entry('write', 'write', ours, 'args->fd')}
-${entry('openat', 'open', agents, 'args->flags')}
+tracepoint:syscalls:sys_enter_openat ${agents} { @at[tid] = nsecs; @first[tid] = args->flags; }
+tracepoint:syscalls:sys_exit_openat /@at[tid]/ {
+  ${line('open', '@at[tid]', '@first[tid]', 'args->ret')} delete(@at[tid]);
+}
 ${entry('close', 'close', `/pid == ${agent} && tid == pid/`, 'args->fd')}
 ${entry('read', 'read', `/pid == ${agent} && tid == pid/`, 'args->fd')}
 `;

@@ -1,8 +1,9 @@
 /** Where the time of a request went: what bench/where.ts writes into its JSON file, and the tables of it. */
 import type { Verb } from './contestants.ts';
-import type { Phase, Share } from './phases.ts';
+import type { Phase } from './phases.ts';
 import type { Table } from './results.ts';
 import { median } from './statistics.ts';
+import type { Share } from './steps.ts';
 
 export interface TracedRequest {
   verb: Verb;
