@@ -4,7 +4,7 @@ import { networkMac, tunnelMac } from '../../plan/names.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Endpoint, Member, NetworkState } from '../registry.ts';
 import { Prefixes } from './prefixes.ts';
-import { type Entry, GUARD_METRIC, type HostState, METRIC, type RouteEntry } from './state.ts';
+import { type Entry, GUARD_METRIC, type HostState, keyOf, METRIC, type RouteEntry } from './state.ts';
 
 /** One of this host's links between hosts, with the address that others know it by. */
 export interface Uplink {
@@ -68,7 +68,9 @@ export function linkLocal(mac: string): string {
 }
 
 class Builder {
-  readonly entries: Entry[] = [];
+  readonly #entries = new Map<string, Entry>();
+  /** Whose subnets these are. */
+  readonly #claims = new Map<string, string>();
   readonly problems: string[] = [];
   readonly network: ClusterNetwork;
   readonly self: Member;
@@ -87,6 +89,16 @@ class Builder {
         `${address} is this host's address in the registry, and on none of its links: other hosts cannot reach it there`,
       );
     }
+  }
+
+  get entries(): Entry[] {
+    return [...this.#entries.values()];
+  }
+
+  /** The first of those that cannot be in a kernel at the same time. */
+  add(entry: Entry): void {
+    const key = keyOf(entry);
+    if (!this.#entries.has(key)) this.#entries.set(key, entry);
   }
 
   /** The uplink from which an address can be reached without a router. */
@@ -110,8 +122,7 @@ class Builder {
 
   /** What nobody has of the host's own subnets goes nowhere: not out by the default route, and not back and forth. */
   guards(): void {
-    for (const dst of this.#inPools(this.self))
-      this.entries.push({ kind: 'route', dst, metric: GUARD_METRIC });
+    for (const dst of this.#inPools(this.self)) this.add({ kind: 'route', dst, metric: GUARD_METRIC });
   }
 
   /** What lies outside is of another time, or of a host that is configured in another way: its routes may be another network's. */
@@ -127,9 +138,17 @@ class Builder {
     });
   }
 
-  /** Another host may not claim what is ours: the registry does not allow it, and a file written by hand may. */
+  /** Nobody may claim what is another's: the registry does not allow it, and a file written by hand may. */
   subnetsOf(member: Member): readonly string[] {
     return this.#inPools(member).filter((subnet) => {
+      const owner = this.#claims.get(subnet);
+      if (owner !== undefined && owner !== member.host) {
+        this.problems.push(
+          `hosts ${owner} and ${member.host} both hold ${subnet}: give one of them another subnet; until then it is that of ${owner}`,
+        );
+        return false;
+      }
+      this.#claims.set(subnet, member.host);
       const [clash] = this.self.subnets.filter((own) => this.#prefixes.overlap(own, subnet));
       if (clash === undefined) return true;
       this.problems.push(
@@ -143,7 +162,7 @@ class Builder {
     for (const member of this.others) {
       for (const subnet of this.subnetsOf(member)) {
         const route = this.directRoute(member, subnet);
-        if (route !== undefined) this.entries.push(route);
+        if (route !== undefined) this.add(route);
         else this.problems.push(this.#noDirectRoute(member, subnet));
       }
     }
@@ -187,12 +206,12 @@ class Builder {
     for (const family of [4, 6] as const) {
       // So that what the host itself sends has an address by which the answer comes back through the tunnel.
       const own = ofFamily(this.self.subnets, family);
-      if (own !== undefined) this.entries.push({ kind: 'address', dev, address: hostPrefix(own) });
+      if (own !== undefined) this.add({ kind: 'address', dev, address: hostPrefix(own) });
     }
     for (const member of this.others) {
       const tunnelled = this.subnetsOf(member).filter((subnet) => {
         const route = directRoutes ? this.directRoute(member, subnet) : undefined;
-        if (route !== undefined) this.entries.push(route);
+        if (route !== undefined) this.add(route);
         return route === undefined;
       });
       const remote = tunnelled.length > 0 ? this.remote(member) : undefined;
@@ -201,17 +220,17 @@ class Builder {
   }
 
   #tunnelTo(dev: string, { underlay, mac }: { underlay: string; mac: string }, subnets: readonly string[]) {
-    this.entries.push({ kind: 'fdb', dev, mac, dst: underlay, inBridge: false });
+    this.add({ kind: 'fdb', dev, mac, dst: underlay, inBridge: false });
     for (const family of [4, 6] as const) {
       const of = subnets.filter((subnet) => familyOf(subnet) === family);
       const [first] = of;
       if (first === undefined) continue;
       // IPv4: the network address of the subnet, which no container gets. IPv6: a next hop that no other route can claim.
       const via = family === 4 ? addressOf(first) : linkLocal(mac);
-      this.entries.push({ kind: 'neighbour', dev, address: via, mac });
+      this.add({ kind: 'neighbour', dev, address: via, mac });
       for (const dst of of) {
         const onlink = family === 4 ? { onlink: true } : {};
-        this.entries.push({ kind: 'route', dst, metric: METRIC[family], dev, via, ...onlink });
+        this.add({ kind: 'route', dst, metric: METRIC[family], dev, via, ...onlink });
       }
     }
   }
@@ -224,15 +243,12 @@ class Builder {
         .filter(({ host }) => host === this.self.host)
         .flatMap(({ address, mac }) => [address, mac.toLowerCase()]),
     );
-    const told = new Set<string>();
     for (const { address, mac: found, host } of endpoints) {
       const mac = found.toLowerCase();
       const remote = remotes.get(host);
       if (remote === undefined || here.has(address) || here.has(mac)) continue;
-      this.entries.push({ kind: 'neighbour', dev: bridge, address, mac });
-      if (told.has(mac)) continue;
-      told.add(mac);
-      this.entries.push({ kind: 'fdb', dev, mac, dst: remote.underlay, inBridge: true });
+      this.add({ kind: 'neighbour', dev: bridge, address, mac });
+      this.add({ kind: 'fdb', dev, mac, dst: remote.underlay, inBridge: true });
     }
   }
 }

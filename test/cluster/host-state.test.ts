@@ -155,6 +155,25 @@ t.test('who cannot be reached is named, and why', async (t) => {
   ]);
 });
 
+t.test('what two hosts claim belongs to one of them, always the same', async (t) => {
+  const found = lines(NETWORK, [
+    member(1),
+    member(2),
+    member(3, { subnets: ['10.244.2.0/24', '10.244.3.0/24'] }),
+  ]);
+  t.match(found.problems, [
+    /^hosts host-2 and host-3 both hold 10\.244\.2\.0\/24: give one of them another subnet/,
+  ]);
+  t.equal(found.lines.filter((line) => line.includes('add 10.244.2.0/24')).length, 1);
+  t.equal(found.lines.filter((line) => line.includes('add 10.244.3.0/24')).length, 1);
+  const mac = '02:00:00:00:00:09';
+  const twice = ['host-2', 'host-3'].map((host) => ({ address: '10.244.0.9', mac, host }));
+  const stretched = lines(L2, [member(1), member(2), member(3)], twice).lines.filter((line) =>
+    line.includes(mac),
+  );
+  t.equal(stretched.length, 2, 'one neighbour, one FDB entry');
+});
+
 t.test('what cannot be done at all', async (t) => {
   const wanted =
     (network: ClusterNetwork, self: Member, uplinks = UPLINKS) =>

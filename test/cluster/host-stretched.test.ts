@@ -169,6 +169,40 @@ t.test('containers of one stretched subnet', async (t) => {
     t.match(all[0]?.corrections.at(-1)?.what, ['settings of VXLAN device weft42']);
   });
 
+  t.test('whatever is taken away comes back', async (t) => {
+    const [first] = hosts;
+    const printed = async () => {
+      const port = await execIn(first.netns, 'bridge', ['link', 'show', 'dev', 'weft42']);
+      const fdb = (await fdbOf(first)).split('\n').filter((line) => line.includes('02:00:00'));
+      const neighbours = await execIn(first.netns, 'ip', [
+        'neigh',
+        'show',
+        'dev',
+        'br42',
+        'nud',
+        'permanent',
+      ]);
+      const words = [...fdb, ...neighbours.stdout.split('\n')].map((line) => line.trim()).sort();
+      return [port.stdout.includes('master br42 state forwarding'), ...words].join('\n');
+    };
+    const before = await printed();
+    t.match(before, /^true/);
+    for (const damage of [
+      'ip neigh flush dev br42 nud permanent',
+      'bridge fdb del 02:00:00:00:00:03 dev weft42 master',
+      'bridge fdb del 02:00:00:00:00:03 dev weft42 self',
+      'ip link set weft42 nomaster',
+      'ip link del weft42',
+    ]) {
+      await execIn(first.netns, 'sh', ['-c', damage]);
+      await until(`put right: ${damage}`, async () => (await printed()) === before);
+      t.ok(await reaches(one.netns, '10.244.0.3'), damage);
+    }
+    // With its ports, which are the containers': they are not made again, and the network must be there for new ones.
+    await execIn(first.netns, 'ip', ['link', 'del', 'br42']);
+    await until('the bridge is back', async () => (await printed()) === before);
+  });
+
   t.test('a container that is gone is forgotten', async (t) => {
     await update(three.endpoints);
     t.notMatch(await fdbOf(hosts[0]), /02:00:00:00:00:02/);
