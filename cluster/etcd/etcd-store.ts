@@ -1,7 +1,7 @@
 /** A registry in etcd: transactions, a lease for each host, a watch for each network. */
 
 import type { Change, Look, Store } from '../registry/store.ts';
-import { RegistryError, type Watch, type WatchHooks } from '../registry.ts';
+import { type NetworkState, RegistryError, type Watch, type WatchHooks } from '../registry.ts';
 import { type EtcdClient, EtcdError, type Json } from './client.ts';
 import { hostKey, orphansOf, stateOf } from './keys.ts';
 import { Lease } from './lease.ts';
@@ -33,6 +33,8 @@ export class EtcdStore implements Store {
   readonly #options: EtcdStoreOptions;
   readonly #leases = new Map<string, Lease>();
   readonly #watches = new Map<string, Set<NetworkWatch>>();
+  /** Hosts that this process registered, by network. */
+  readonly #registered = new Map<string, Set<string>>();
   /** Revision of this process's last transaction, by network. */
   readonly #written = new Map<string, bigint>();
 
@@ -69,6 +71,7 @@ export class EtcdStore implements Store {
     try {
       const { header, succeeded } = await this.#options.client.call<TransactionAnswer>('/v3/kv/txn', body);
       this.#written.set(network, BigInt(header?.revision ?? NEVER_SEEN));
+      if (succeeded === true && change.member !== undefined) this.#note(network, change);
       return succeeded === true;
     } catch (error) {
       // The lease ran out a moment ago: the next attempt has another.
@@ -82,7 +85,13 @@ export class EtcdStore implements Store {
   }
 
   watch(network: string, hooks: WatchHooks): Watch {
-    const watch = new NetworkWatch(this.#options.client, this.#base(network), hooks);
+    const watch = new NetworkWatch(this.#options.client, this.#base(network), {
+      ...hooks,
+      changed: (state) => {
+        this.#checkLeases(network, state);
+        hooks.changed(state);
+      },
+    });
     const all = this.#watches.get(network) ?? new Set();
     this.#watches.set(network, all.add(watch));
     watch.start();
@@ -92,6 +101,20 @@ export class EtcdStore implements Store {
         watch.close();
       },
     };
+  }
+
+  #note(network: string, { host, member }: Change): void {
+    const hosts = this.#registered.get(network) ?? new Set();
+    this.#registered.set(network, hosts);
+    if (member) hosts.add(host);
+    else hosts.delete(host);
+  }
+
+  /** A record that is missing without our doing: etcd may have lost it, with the lease, and the next renewal is a minute away. */
+  #checkLeases(network: string, { members }: NetworkState): void {
+    for (const host of this.#registered.get(network) ?? []) {
+      if (!members.some((member) => member.host === host)) this.#leases.get(host)?.check();
+    }
   }
 
   async close(): Promise<void> {

@@ -63,7 +63,8 @@ export function stateOf(kvs: Kvs): NetworkState {
   const members: Member[] = [];
   const endpoints: Endpoint[] = [];
   for (const [key, stored] of kvs) {
-    const [kind, name = ''] = key.split('/', 2);
+    const [kind, name = '', ...deeper] = key.split('/');
+    if (deeper.length > 0) continue;
     if (kind === 'hosts') {
       stored.member ??= parseMember(name, stored.value) ?? [];
       members.push(...stored.member);

@@ -44,6 +44,11 @@ export class Lease {
     return this.#asked;
   }
 
+  /** Asks at once whether it lives: what hangs on it has vanished. */
+  check(): void {
+    if (this.#id !== undefined) this.#after(0);
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -43,6 +43,7 @@ export class StoredRegistry implements Registry {
   readonly #random: () => number;
   /** What this host holds, by network and host, so that it can be taken again. */
   readonly #held = new Map<string, { network: string; member: Member; endpoints: readonly Endpoint[] }>();
+  readonly #restoring = new Set<string>();
   #closed = false;
   /** What was published last, by network and host: an address that was lost to another host since is not fought for. */
   readonly #published = new Map<string, ReadonlySet<string>>();
@@ -142,23 +143,31 @@ export class StoredRegistry implements Registry {
 
   /** Takes what a host held on each network again, or nothing of it. Tried until the registry answers. */
   async #restore(host: string): Promise<void> {
-    for (const { network } of [...this.#held.values()].filter(({ member }) => member.host === host)) {
-      for (let failures = 1; !this.#closed; failures += 1) {
-        const held = this.#held.get(`${network}/${host}`);
-        if (held === undefined) break;
-        try {
-          await this.#takeAgain(network, held.member);
-          await this.publish(network, host, held.endpoints);
-          this.#hooks.restored(network, held.member);
-          break;
-        } catch (error) {
-          if (error instanceof RegistryError && error.problem === 'taken') {
-            this.#held.delete(`${network}/${host}`);
-            this.#hooks.gone(network, error);
-            break;
-          }
-          await this.#pause(Math.min(LONGEST_RETRY, LONGEST_PAUSE * failures));
+    if (this.#restoring.has(host)) return;
+    this.#restoring.add(host);
+    for (const [key, { network, member }] of this.#held) {
+      if (member.host === host) await this.#restoreOn(network, host, key);
+    }
+    this.#restoring.delete(host);
+  }
+
+  async #restoreOn(network: string, host: string, key: string): Promise<void> {
+    for (let failures = 1; !this.#closed; failures += 1) {
+      const held = this.#held.get(key);
+      if (held === undefined) return;
+      try {
+        await this.#takeAgain(network, held.member);
+        if (!this.#held.has(key)) return await this.leave(network, host);
+        await this.publish(network, host, held.endpoints);
+        this.#hooks.restored(network, held.member);
+        return;
+      } catch (error) {
+        if (error instanceof RegistryError && error.problem === 'taken') {
+          this.#held.delete(key);
+          this.#hooks.gone(network, error);
+          return;
         }
+        await this.#pause(Math.min(LONGEST_RETRY, LONGEST_PAUSE * failures));
       }
     }
   }

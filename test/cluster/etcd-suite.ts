@@ -1,5 +1,6 @@
 /** The registry on a real etcd: run by registry-etcd.test.ts in a network namespace of its own. */
 import { writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Endpoint } from '../../cluster/registry.ts';
@@ -199,6 +200,35 @@ t.test('a host cut off until its lease runs out takes the same again, or says th
   );
   t.same(hosts(await free.registry.read('pods')), ['host-2', 'host-3']);
   t.same(clashes((await cut.registry.read('pods')).members), []);
+});
+
+t.test('etcd loses all it had: hosts put back what they hold', async (t) => {
+  const etcd = await makeEtcd(t);
+  // A long time to live: it is the watch that notices, the next renewal is a minute away.
+  const clients = await Promise.all([1, 2, 3].map(() => open(t, at(etcd.address))));
+  const before = await Promise.all(clients.map(({ registry }, index) => registry.join(request(index + 1))));
+  const [one] = clients;
+  if (one === undefined) throw new Error('no clients');
+  for (const client of clients) follow(t, client);
+  await one.registry.publish('pods', 'host-1', many('host-1', 3));
+  await told(one, 'all are there', ({ members, endpoints }) => members.length + endpoints.length === 6);
+  await etcd.kill();
+  await rm(join(etcd.folder, 'data'), { recursive: true });
+  await etcd.start();
+  await until('all have noticed', () =>
+    clients.every(({ events }) => events.some((one) => /^restored/.test(one))),
+  );
+  const state = await told(
+    one,
+    'all are there again',
+    ({ members, endpoints }) => members.length + endpoints.length === 6,
+  );
+  t.same(state.members, before);
+  t.equal(
+    clients.flatMap(({ events }) => events).filter((one) => /^restored/.test(one)).length,
+    3,
+    'told once each',
+  );
 });
 
 t.test('history compacted while a watcher is away: it gets the whole list', async (t) => {
