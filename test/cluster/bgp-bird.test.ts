@@ -1,5 +1,6 @@
 /** Three simulated hosts on a wire with real BIRD: what `ip route` shows, and what it shows after bad things. */
 import { existsSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { BgpController, type Session } from '../../cluster/bgp/bird.ts';
@@ -54,30 +55,35 @@ async function nodes(t: Teardown, count: number): Promise<Node[]> {
     await execIn(netns, 'ip', ['address', 'add', `192.0.2.${n}/24`, 'dev', 'eth0']);
     await execIn(netns, 'ip', ['address', 'add', `2001:db8::${n}/64`, 'dev', 'eth0', 'nodad']);
     await execIn(netns, 'ip', ['link', 'set', 'eth0', 'up']);
-    const runDir = join(wire.root, `n${n}`);
-    const lines: string[] = [];
-    const say = (fields: object, message: string) => void lines.push(`${message} ${JSON.stringify(fields)}`);
-    const anew = () =>
-      new BgpController({
-        runDir,
-        log: { info: say, warn: say },
-        command: ['nsenter', `--net=${netns}`, 'bird'],
-        interval: 100,
-      });
-    const controller = anew();
-    t.teardown(async () => {
-      await controller.close();
-      const pid = pidOf(runDir);
-      if (pid !== undefined) process.kill(pid, 'SIGKILL');
-    });
     const member = {
       host: `host-${n}`,
       addresses: [`192.0.2.${n}`, `2001:db8::${n}`],
       subnets: [`10.244.${n}.0/24`, `fd00:244:0:${n}::/64`],
     };
-    made.push({ member, netns, runDir, controller, lines, anew });
+    made.push(node(t, { member, netns, runDir: join(wire.root, `n${n}`) }));
   }
   return made;
+}
+
+/** A host that stands, with a controller whose BIRD ends with the test. */
+function node(t: Teardown, place: Pick<Node, 'member' | 'netns' | 'runDir'>): Node {
+  const { netns, runDir } = place;
+  const lines: string[] = [];
+  const say = (fields: object, message: string) => void lines.push(`${message} ${JSON.stringify(fields)}`);
+  const anew = () =>
+    new BgpController({
+      runDir,
+      log: { info: say, warn: say },
+      command: ['nsenter', `--net=${netns}`, 'bird'],
+      interval: 100,
+    });
+  const controller = anew();
+  t.teardown(async () => {
+    await controller.close();
+    const pid = pidOf(runDir);
+    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  });
+  return { ...place, controller, lines, anew };
 }
 
 function pidOf(runDir: string): number | undefined {
@@ -256,3 +262,62 @@ t.test('BIRD is missing, or does not take its configuration', async (t) => {
   t.teardown(() => failing.close());
   await t.rejects(failing.update(NETWORK, member, [member]), { message: /does not start: bird: cannot/ });
 });
+
+const ROUTER = `router id 192.0.2.254;
+protocol device { }
+protocol direct { ipv4; }
+protocol kernel { ipv4 { export where source = RTS_BGP; }; }
+template bgp reflected { local as 64512; rr client; connect delay time 1; connect retry time 1; ipv4 { import all; export where source = RTS_BGP; }; }
+protocol bgp one from reflected { neighbor 192.0.2.1 as 64512; }
+protocol bgp two from reflected { neighbor 198.51.100.1 as 64512; }
+`;
+
+t.test(
+  'hosts on two subnets, by a router that reflects: the next hop is found by way of the default route',
+  async (t) => {
+    const router = await makeHost(t);
+    const hosts = ['192.0.2', '198.51.100'] as const;
+    for (const subnet of hosts) {
+      const { netns } = await router.container();
+      const n = hosts.indexOf(subnet) + 1;
+      const name = router.netns.slice('/run/netns/'.length);
+      const inside = (...words: string[]) => execIn(netns, 'ip', words);
+      await inside('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `to${n}`, 'netns', name);
+      await inside('address', 'add', `${subnet}.1/24`, 'dev', 'eth0');
+      await inside('link', 'set', 'eth0', 'up');
+      await execIn(router.netns, 'ip', ['address', 'add', `${subnet}.254/24`, 'dev', `to${n}`]);
+      await execIn(router.netns, 'ip', ['link', 'set', `to${n}`, 'up']);
+      await inside('route', 'add', 'default', 'via', `${subnet}.254`);
+      await inside('address', 'add', `10.244.${n}.1/32`, 'dev', 'lo');
+    }
+    await execIn(router.netns, 'sysctl', ['-q', '-w', 'net.ipv4.ip_forward=1']);
+    await writeFile(join(router.root, 'router.conf'), ROUTER);
+    await router.daemon('router', 'bird', [
+      '-f',
+      '-c',
+      join(router.root, 'router.conf'),
+      '-s',
+      join(router.root, 'router.ctl'),
+    ]);
+    const all = hosts.map((subnet, i): Node => {
+      const netns = `${router.netns}-c${i + 1}`;
+      const member = { host: `host-${i + 1}`, addresses: [`${subnet}.1`], subnets: [`10.244.${i + 1}.0/24`] };
+      return node(t, { member, netns, runDir: join(router.root, `n${i + 1}`) });
+    });
+    const pools = NETWORK.pools.slice(0, 1);
+    const reflectors = ['192.0.2.254', '198.51.100.254'];
+    await announce(all, { ...NETWORK, pools, bgp: { daemon: 'bird', asn: 64512, reflectors } });
+    const [one, two] = all as [Node, Node];
+    await shows(one, ['10.244.2.0/24 via 192.0.2.254']);
+    await shows(two, ['10.244.1.0/24 via 198.51.100.254']);
+    await until(
+      'a packet goes there and back',
+      async () => await pings(one.netns, '10.244.1.1', '10.244.2.1'),
+    );
+  },
+);
+
+async function pings(netns: string, from: string, to: string): Promise<boolean> {
+  const args = ['-n', '-q', '-c', '1', '-w', '3', '-I', from, to];
+  return (await execIn(netns, 'ping', args, { mayFail: true })).status === 0;
+}
