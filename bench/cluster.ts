@@ -8,7 +8,7 @@
 import { writeFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { NetworkReconciler } from '../cluster/host/reconciler.ts';
+import { type Applied, NetworkReconciler } from '../cluster/host/reconciler.ts';
 import type { ClusterNetwork } from '../cluster/network.ts';
 import type { Endpoint, Member, NetworkState } from '../cluster/registry.ts';
 import { makeWire, stateOf, vxlanNetwork, type WiredHost } from '../test/cluster/wire.ts';
@@ -122,6 +122,38 @@ function endpoints(state: readonly Member[], each: number): Endpoint[] {
   );
 }
 
+/** What the reconciler puts back within a minute, without a word against it. */
+const AFFORDED = 5;
+
+/** From the start of `ip link del` to the last entry that is back. */
+async function deletions(
+  t: Teardown,
+  network: ClusterNetwork,
+  host: WiredHost,
+  state: NetworkState,
+): Promise<Applied[]> {
+  let back: Applied | undefined;
+  const hooks = {
+    corrected: () => {},
+    failed: () => {},
+    applied: (report: Applied) => {
+      if (report.changes > 0) back = report;
+    },
+  };
+  const reconciler = new NetworkReconciler({ network, self: host.member, door: host.door, hooks });
+  t.teardown(() => reconciler.close());
+  await reconciler.update(state);
+  const reports: Applied[] = [];
+  for (let round = 0; round < AFFORDED; round += 1) {
+    back = undefined;
+    const start = performance.now();
+    await host.ip(`link del ${network.vxlan?.device}`);
+    const report = await until('the device is back', () => back);
+    reports.push({ ...report, milliseconds: performance.now() - start });
+  }
+  return reports;
+}
+
 /** One kernel among many hosts of the registry: what each event costs it. */
 async function alone(network: ClusterNetwork, count: number, each: number): Promise<Costs> {
   return withTeardown(async (t) => {
@@ -159,6 +191,11 @@ async function alone(network: ClusterNetwork, count: number, each: number): Prom
       await take('its address changes', () => reconciler.update(moved));
       await take('it leaves', () => reconciler.update(state));
       await take('a look, all in order', () => reconciler.look());
+    }
+    if (network.vxlan) {
+      await reconciler.close();
+      const reports = await deletions(t, network, host, state);
+      for (const report of reports) await take('its device is deleted', async () => report);
     }
     return Object.fromEntries(
       Object.entries(samples).map(([what, list]) => {

@@ -23,7 +23,7 @@ export interface Step {
   returned?: number;
 }
 
-/** linux/rtnetlink.h, linux/netfilter/nf_tables.h (NFNL_SUBSYS_NFTABLES is 10), linux/netfilter/nfnetlink.h. */
+/** linux/rtnetlink.h, linux/netfilter/nf_tables.h (NFNL_SUBSYS_NFTABLES is 10), linux/netfilter/ipset/ip_set.h (NFNL_SUBSYS_IPSET is 6). */
 const MESSAGES: Readonly<Record<number, string>> = {
   16: 'NEWLINK',
   17: 'DELLINK',
@@ -51,13 +51,12 @@ const MESSAGES: Readonly<Record<number, string>> = {
   2576: 'GETGEN',
 };
 const BATCH_BEGIN = 0x10;
-const IPSET = 6;
 const NFTABLES = 10;
 
 /** A message that begins a batch of nf_tables has the number of NEWLINK, too; what follows it tells them apart. */
 function messageName({ a, b }: TraceEvent): string {
   const type = a === BATCH_BEGIN && b >> 8 === NFTABLES ? b : a;
-  return MESSAGES[type] ?? (type >> 8 === IPSET ? `ipset ${type & 255}` : `message ${type}`);
+  return MESSAGES[type] ?? `message ${type}`;
 }
 
 /** `2 GETRULE, NEWSETELEM` */
@@ -84,45 +83,69 @@ export function stepsOf(within: readonly TraceEvent[], agent: number, from: numb
   return steps;
 }
 
-/** Messages that the main thread sent itself, one after the other. What it received is counted as JavaScript. */
+/** Microseconds between two messages of one native call, at most: JavaScript needs more to make the next. */
+const ONE_CALL = 40;
+
+/** Messages that the main thread sent itself, each with what it received for it. */
 function ownNetlinkSteps(main: readonly TraceEvent[]): Step[] {
-  const steps: Step[] = [];
-  let sent: TraceEvent[] = [];
+  const calls: { sent: TraceEvent[]; end: number }[] = [];
   for (const [index, event] of main.entries()) {
-    if (event.kind !== 'sendto') continue;
-    sent.push(event);
-    if (main[index + 1]?.kind === 'sendto') continue;
-    const { start } = sent[0] ?? event;
-    steps.push({ what: `netlink: ${namesOf(sent)}`, share: 'kernel: netlink', start, end: event.end });
-    sent = [];
+    if (event.kind === 'sendto') {
+      const before = calls.at(-1);
+      const goesOn = before && event.start - before.end <= ONE_CALL;
+      if (goesOn) before.sent.push(event);
+      else calls.push({ sent: [event], end: event.end });
+    }
+    const call = calls.at(-1);
+    const answers = event.kind === 'sendto' || (event.kind === 'received' && isAnswer(main[index - 1]));
+    if (call && answers) call.end = event.end;
   }
-  return steps;
+  return calls.map(({ sent, end }) => ({
+    what: `netlink: ${namesOf(sent)}`,
+    share: 'kernel: netlink',
+    start: sent[0]?.start ?? end,
+    end,
+  }));
 }
 
-/** A call on a thread: what threads do until one of them writes to the loop's event descriptor. */
+/** What is received after that belongs to a message; else to a socket that listens for changes. */
+const isAnswer = (before: TraceEvent | undefined) => before?.kind === 'sendto' || before?.kind === 'received';
+
+/** What the main thread does when it does not wait for another. */
+const GOES_ON: readonly TraceEvent['kind'][] = ['sendto', 'open', 'wake'];
+
+/**
+ * Calls on threads. One that was given to a thread of the pool ends when it writes to the loop's event descriptor; one for which the main
+ * thread waits, because only another thread may join a namespace, when the main thread goes on.
+ */
 function threadSteps(main: readonly TraceEvent[], others: readonly TraceEvent[]): Step[] {
   const steps: Step[] = [];
   let call: TraceEvent[] = [];
+  const push = (end: number, more: Pick<Step, 'submitted' | 'returned'>) => {
+    const described = describe(call);
+    if (call[0] && described) steps.push({ ...described, start: call[0].start, end, ...more });
+    call = [];
+  };
   for (const event of others) {
     const previous = call.at(-1);
+    const wentOn =
+      previous &&
+      main.some(({ kind, start }) => GOES_ON.includes(kind) && start >= previous.end && start <= event.start);
+    if (wentOn) push(previous.end, {});
     call.push(event);
     if (event.kind !== 'write') continue;
     // A sysctl is written by a thread as well, to what it has just opened.
     if (previous?.kind === 'open' && previous.tid === event.tid && previous.b === event.a) continue;
-    const [first = event] = call;
-    const described = describe(call);
-    const submitted = main.findLast(({ kind, start }) => kind === 'wake' && start <= first.start);
+    const first = call[0]?.start ?? event.start;
+    const submitted = main.findLast(({ kind, start }) => kind === 'wake' && start <= first);
     const returned = main.find(({ kind, start }) => kind === 'read' && start >= event.start);
-    if (described) {
-      steps.push({
-        ...described,
-        ...{ start: first.start, end: event.start },
-        ...(submitted && { submitted: submitted.start }),
-        ...(returned && { returned: returned.start }),
-      });
-    }
-    call = [];
+    push(event.start, {
+      ...(submitted && { submitted: submitted.start }),
+      ...(returned && { returned: returned.start }),
+    });
   }
+  const last = call.at(-1);
+  if (last) push(last.end, {});
   return steps;
 }
 

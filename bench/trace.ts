@@ -22,6 +22,7 @@ export type Kind =
   | 'connect'
   | 'accept'
   | 'sendto'
+  | 'received'
   | 'read'
   | 'write'
   | 'open'
@@ -56,6 +57,7 @@ tracepoint:syscalls:sys_exit_sendto /@at[tid]/ {
   ${line('sendto', '@at[tid]', '@first[tid]', '@second[tid]')} delete(@at[tid]);
 }
 tracepoint:syscalls:sys_enter_futex /pid == ${agent} && tid == pid && (args->op & 127) == 1/ { ${line('wake', 'nsecs')} }
+tracepoint:syscalls:sys_exit_recvfrom /pid == ${agent} && tid == pid && args->ret >= 0/ { ${line('received', 'nsecs')} }
 ${whole('connect', 'connect', '/@launcher[pid]/')}
 ${whole('accept4', 'accept', agents)}
 ${whole('flock', 'flock', agents)}

@@ -62,6 +62,37 @@ t.test('phases follow each other without a gap, and add up to the whole', async 
   );
 });
 
+t.test('messages of the main thread, and a namespace that it lets another thread join', async (t) => {
+  const own = [
+    event('setns', 545, { ...worker, end: 560 }),
+    event('sendto', 570, { end: 600, a: 18 }),
+    event('received', 605),
+    event('sendto', 610, { end: 650, a: 20 }),
+    event('received', 660),
+    event('sendto', 720, { end: 750, a: 24 }),
+  ];
+  const given = REQUEST.filter(({ start }) => start < 540 || start > 770);
+  const phases =
+    phasesOf(
+      [...given, ...own].sort((a, b) => a.start - b.start),
+      AGENT,
+      100,
+      1000,
+    ) ?? [];
+  t.strictSame(
+    phases.slice(8, 15).map(({ what, took }) => [what, took]),
+    [
+      ['JavaScript', 45],
+      ['join namespace', 15],
+      ['JavaScript', 10],
+      ['netlink: GETLINK, NEWADDR', 90],
+      ['JavaScript', 60],
+      ['netlink: NEWROUTE', 30],
+      ['JavaScript', 50],
+    ],
+  );
+});
+
 t.test('a request that the trace has not seen whole is left out', async (t) => {
   t.equal(
     phasesOf(
