@@ -23,8 +23,8 @@ export interface Step {
   returned?: number;
 }
 
-/** linux/rtnetlink.h, linux/netfilter/nf_tables.h (NFNL_SUBSYS_NFTABLES is 10), linux/netfilter/ipset/ip_set.h (NFNL_SUBSYS_IPSET is 6). */
-const MESSAGES: Readonly<Record<number, string>> = {
+/** linux/rtnetlink.h */
+const ROUTE: Readonly<Record<number, string>> = {
   16: 'NEWLINK',
   17: 'DELLINK',
   18: 'GETLINK',
@@ -37,18 +37,14 @@ const MESSAGES: Readonly<Record<number, string>> = {
   28: 'NEWNEIGH',
   29: 'DELNEIGH',
   30: 'GETNEIGH',
-  2560: 'NEWTABLE',
-  2561: 'GETTABLE',
-  2563: 'NEWCHAIN',
-  2564: 'GETCHAIN',
-  2566: 'NEWRULE',
-  2567: 'GETRULE',
-  2569: 'NEWSET',
-  2570: 'GETSET',
-  2572: 'NEWSETELEM',
-  2573: 'GETSETELEM',
-  2574: 'DELSETELEM',
-  2576: 'GETGEN',
+};
+/** By subsystem (linux/netfilter/nfnetlink.h): linux/netfilter/ipset/ip_set.h, linux/netfilter/nf_tables.h. */
+const NETFILTER: Readonly<Record<number, Readonly<Record<number, string>>>> = {
+  6: { 2: 'ipset CREATE', 7: 'ipset LIST', 9: 'ipset ADD', 10: 'ipset DEL', 11: 'ipset TEST' },
+  10: {
+    ...{ 0: 'NEWTABLE', 1: 'GETTABLE', 3: 'NEWCHAIN', 4: 'GETCHAIN', 6: 'NEWRULE', 7: 'GETRULE' },
+    ...{ 9: 'NEWSET', 10: 'GETSET', 12: 'NEWSETELEM', 13: 'GETSETELEM', 14: 'DELSETELEM', 16: 'GETGEN' },
+  },
 };
 const BATCH_BEGIN = 0x10;
 const NFTABLES = 10;
@@ -56,7 +52,7 @@ const NFTABLES = 10;
 /** A message that begins a batch of nf_tables has the number of NEWLINK, too; what follows it tells them apart. */
 function messageName({ a, b }: TraceEvent): string {
   const type = a === BATCH_BEGIN && b >> 8 === NFTABLES ? b : a;
-  return MESSAGES[type] ?? `message ${type}`;
+  return ROUTE[type] ?? NETFILTER[type >> 8]?.[type & 255] ?? `message ${type}`;
 }
 
 /** `2 GETRULE, NEWSETELEM` */

@@ -17,17 +17,18 @@ export interface Sample {
 interface Measure {
   key: keyof Sample;
   title: string;
+  better: 'more' | 'less';
   show(value: number): string;
 }
 
 const gigabits = (value: number) => (value / 1e9).toFixed(1);
 
 export const MEASURES: readonly Measure[] = [
-  { key: 'tcp', title: 'TCP Gbit/s', show: gigabits },
-  { key: 'streams', title: '8 STREAMS', show: gigabits },
-  { key: 'cpu', title: 'CPU ms/Gbit', show: (value) => value.toFixed(0) },
-  { key: 'requests', title: 'REQUESTS/s', show: (value) => value.toFixed(0) },
-  { key: 'udp', title: 'UDP Gbit/s', show: gigabits },
+  { key: 'tcp', title: 'TCP Gbit/s', better: 'more', show: gigabits },
+  { key: 'streams', title: '8 STREAMS', better: 'more', show: gigabits },
+  { key: 'cpu', title: 'CPU ms/Gbit', better: 'less', show: (value) => value.toFixed(0) },
+  { key: 'requests', title: 'REQUESTS/s', better: 'more', show: (value) => value.toFixed(0) },
+  { key: 'udp', title: 'UDP Gbit/s', better: 'more', show: gigabits },
 ];
 
 export interface MeasureOptions {
