@@ -154,7 +154,8 @@ function leaveStanding({ cluster: { lab, hosts }, progress, weft }: Demo): void 
     '#!/bin/sh',
     `kill -KILL ${lab.pids.join(' ')} 2>/dev/null`,
     `for pid in ${lab.folder}/*/run/bird/bird.pid; do [ -f "$pid" ] && kill -KILL "$(cat "$pid")"; done`,
-    `umount ${lab.folder}/ns/* && rm -r ${lab.folder}`,
+    `for pin in ${lab.folder}/ns/*; do umount "$pin" 2>/dev/null; done`,
+    `rm -r ${lab.folder}`,
     '',
   ];
   writeFileSync(remove, script.join('\n'));
