@@ -1,12 +1,24 @@
 /** How vxlan and routed complete their configuration by what this host holds of the network (ipam/cluster/membership.ts). */
 import type { Ambient } from '../cni/ambient.ts';
+import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { ClusterAddressing } from '../ipam/cluster/config.ts';
+import type { Membership } from '../ipam/cluster/membership.ts';
 import { requireGoodStanding, requireMembership } from '../ipam/cluster/standing.ts';
 import type { PluginConf, Verb } from './definition.ts';
 
 interface Completed extends PluginConf {
   mtu?: number;
   ipMasq?: boolean;
+}
+
+/** The configuration may be newer than what the agent has done for it. Throws CniError(tryAgain). */
+function requireSamePools(network: string, wanted: readonly string[], { pools }: Membership): void {
+  if ([...wanted].sort().join() === [...pools].sort().join()) return;
+  throw new CniError(
+    ErrorCode.tryAgain,
+    `network ${network} has pool ${wanted.join(', ')} in the configuration, and this host is a member with ${pools.join(', ')}: ` +
+      '`weft agent` follows when no container of the network is left here; `weft status` says what keeps it',
+  );
 }
 
 /**
@@ -16,6 +28,7 @@ interface Completed extends PluginConf {
 export function withMembership<C extends Completed>(
   config: C,
   addressing: ClusterAddressing,
+  pools: () => readonly string[],
   ambient: Ambient,
   verb: Verb,
 ): C {
@@ -29,6 +42,8 @@ export function withMembership<C extends Completed>(
   const { cacheDir } = ambient.paths;
   if (verb === 'STATUS') requireGoodStanding(cacheDir, config.name, ambient.now());
   if (verb !== 'ADD') return { ...completed, mtu: 0 };
-  const { mtu } = requireMembership(cacheDir, config.name, ambient.now());
+  const membership = requireMembership(cacheDir, config.name, ambient.now());
+  requireSamePools(config.name, pools(), membership);
+  const { mtu } = membership;
   return { ...completed, mtu: Math.min(config.mtu || mtu, mtu) };
 }

@@ -4,7 +4,7 @@ import type { Member, NetworkState } from '../../cluster/registry.ts';
 import { writeMembership } from '../../ipam/cluster/membership.ts';
 import { elsewhere } from './members.ts';
 import { prefixesOf } from './parts.ts';
-import type { Problems } from './problems.ts';
+import type { ProblemKind, Problems } from './problems.ts';
 
 /** Bytes; before the underlay was looked at. */
 const UNKNOWN_MTU = 1280;
@@ -22,6 +22,9 @@ export interface MembershipInput {
   /** Milliseconds since the epoch; undefined: for ever. */
   validUntil: number | undefined;
 }
+
+/** With one of these, an address that is given out may be another's, or of a network that nobody has configured. */
+const REFUSING: readonly ProblemKind[] = ['name', 'conflict', 'configuration', 'overlap'];
 
 export class MembershipView {
   readonly #cacheDir: string;
@@ -44,6 +47,7 @@ export class MembershipView {
       ...(validUntil !== undefined && { validUntil }),
       ...(words.length > 0 && { problem: words.join('; ') }),
       ...(problems.has('kernel') && { limited: true }),
+      ...(REFUSING.some((kind) => problems.has(kind)) && { refuses: true }),
     };
     const text = JSON.stringify(membership);
     if (text === this.#written) return;

@@ -27,6 +27,8 @@ export interface Membership {
   validUntil?: number;
   /** Why the host should get no new containers (STATUS 50), for people. */
   problem?: string;
+  /** With `problem`: no container may be attached until it has ended (ADD 11); otherwise ADD goes on with what the host holds. */
+  refuses?: boolean;
   /** With `problem`: containers that run here may have limited connectivity as well (STATUS 51). */
   limited?: boolean;
   /** Addresses of this host's blocks that live behind other hosts (L2: containers that moved); never given out here. */

@@ -22,7 +22,8 @@ function look(cacheDir: string, network: string): Membership | undefined {
 /** Why no address may be given out; undefined when one may. A lapsed subnet may be another host's by now. */
 function fault(membership: Membership | undefined, network: string, now: number): string | undefined {
   if (membership === undefined) return `this host has not joined network ${network}: ${start}`;
-  const { validUntil, problem } = membership;
+  const { validUntil, problem, refuses } = membership;
+  if (refuses && problem !== undefined) return problem;
   if (validUntil === undefined || now < validUntil) return undefined;
   const since = new Date(validUntil).toISOString();
   const why = problem === undefined ? '' : ` (${problem})`;

@@ -26,7 +26,7 @@ const GATEWAYS = { 4: '169.254.1.1', 6: 'fe80::1' } as const;
 
 const gatewayOf = (address: string) => GATEWAYS[familyOf(address)];
 
-const poolsOf = (config: RoutedConf) => clusterNetwork(config).pools.map(({ prefix }) => prefix);
+export const poolsOf = (config: RoutedConf) => clusterNetwork(config).pools.map(({ prefix }) => prefix);
 
 function containerMac({ config, args, attachment }: PlanInput<RoutedConf>): string {
   return askedMac(config, args) ?? linkMac(attachment.network, attachment, 'container');

@@ -3,7 +3,7 @@ import { validateMacArg } from '../asked-mac.ts';
 import type { Definition } from '../definition.ts';
 import { withMembership } from '../membership.ts';
 import { clusterNetwork } from './network.ts';
-import { routedAddresses, routedAnswer, routedLinks } from './plan.ts';
+import { poolsOf, routedAddresses, routedAnswer, routedLinks } from './plan.ts';
 import { type RoutedConf, schema } from './schema.ts';
 import { validate } from './validate.generated.ts';
 
@@ -17,7 +17,8 @@ export const routed: Definition<RoutedConf> = {
   knownArgs: ['MAC', 'IP', 'GATEWAY'],
   validate: (conf) => void clusterNetwork(conf),
   validateArgs: validateMacArg,
-  resolve: (conf, ambient, verb) => withMembership(conf, { layout: 'single' }, ambient, verb),
+  resolve: (conf, ambient, verb) =>
+    withMembership(conf, { layout: 'single' }, () => poolsOf(conf), ambient, verb),
   links: routedLinks,
   complete: routedAnswer,
   addresses: routedAddresses,

@@ -34,7 +34,7 @@ function bridgeConf(config: VxlanConf): BridgeConf {
   };
 }
 
-const poolsOf = (config: VxlanConf) => clusterNetwork(config).pools.map(({ prefix }) => prefix);
+export const poolsOf = (config: VxlanConf) => clusterNetwork(config).pools.map(({ prefix }) => prefix);
 
 /**
  * On a stretched subnet a container keeps its MAC when it keeps its address: neighbours need not learn it anew. Elsewhere, and before the

@@ -3,7 +3,7 @@ import { validateMacArg } from '../asked-mac.ts';
 import type { Definition } from '../definition.ts';
 import { withMembership } from '../membership.ts';
 import { isL2 } from './network.ts';
-import { validateVxlan, vxlanAddresses, vxlanAnswer, vxlanLinks } from './plan.ts';
+import { poolsOf, validateVxlan, vxlanAddresses, vxlanAnswer, vxlanLinks } from './plan.ts';
 import { schema, type VxlanConf } from './schema.ts';
 import { validate } from './validate.generated.ts';
 
@@ -18,7 +18,7 @@ export const vxlan: Definition<VxlanConf> = {
   validate: validateVxlan,
   validateArgs: validateMacArg,
   resolve: (conf, ambient, verb) =>
-    withMembership(conf, { layout: isL2(conf) ? 'stretched' : 'subnet' }, ambient, verb),
+    withMembership(conf, { layout: isL2(conf) ? 'stretched' : 'subnet' }, () => poolsOf(conf), ambient, verb),
   links: vxlanLinks,
   complete: vxlanAnswer,
   addresses: vxlanAddresses,

@@ -149,6 +149,16 @@ t.test('without a membership', async (t) => {
     msg: /lapsed .*etcd is unreachable/,
   });
   t.match((await world.call('STATUS', VXLAN)).json, { code: 50, msg: /lapsed/ });
+  join(world.host, 'tunnels', {
+    problem: 'the pool overlaps route 10.244.7.0/24 via 192.0.2.254',
+    refuses: true,
+  });
+  t.match((await world.call('ADD', VXLAN, { container: a })).json, { code: 11, msg: /overlaps route/ });
+  join(world.host, 'tunnels', { pools: ['10.200.0.0/16'], subnets: ['10.200.3.0/24'] });
+  t.match((await world.call('ADD', VXLAN, { container: a })).json, {
+    code: 11,
+    msg: /has pool 10\.244\.0\.0\/16, fd00:244::\/48 in the configuration, and this host is a member with 10\.200\.0\.0\/16/,
+  });
   join(world.host, 'tunnels', { problem: 'the tunnel is down', limited: true });
   t.match((await world.call('STATUS', VXLAN)).json, { code: 51, msg: 'the tunnel is down' });
   join(world.host, 'tunnels');
