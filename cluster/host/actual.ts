@@ -11,7 +11,7 @@ import type { ClusterNetwork } from '../network.ts';
 import type { Member } from '../registry.ts';
 import { macOf, type Uplink } from './desired.ts';
 import { isWithin } from './prefixes.ts';
-import { type Device, type Entry, type HostState, RTPROT_WEFT } from './state.ts';
+import { type Device, type Entry, entriesOf, type HostState, RTPROT_WEFT } from './state.ts';
 import { answerOf, uplinksOf } from './underlay.ts';
 
 const UNICAST = 1;
@@ -166,12 +166,12 @@ export async function lookAtHost(host: Namespace, network: ClusterNetwork, self:
     .map((route) => ({ route, dev: route.link === undefined ? undefined : names.get(route.link) }))
     .filter(({ route, dev }) => isOurRoute(route, dev, network, self))
     .map(({ route, dev }) => routeEntry(route, dev));
-  const tunnel = await lookAtTunnel(host, network, self, links, addresses);
+  const { conflict, entries, ...found } = await lookAtTunnel(host, network, self, links, addresses);
   return {
-    state: { ...tunnel.state, entries: [...tunnel.state.entries, ...own] },
+    state: { ...found, entries: entriesOf([...entries, ...own]) },
     uplinks: uplinksOf(self.addresses, links, addresses),
     links: new Map(links.map((link) => [link.name, link])),
-    conflict: tunnel.conflict,
+    conflict,
   };
 }
 
@@ -181,9 +181,9 @@ async function lookAtTunnel(
   self: Member,
   links: readonly Link[],
   addresses: readonly Address[],
-): Promise<{ state: HostState; conflict: string | undefined }> {
+): Promise<Omit<HostState, 'entries'> & { entries: readonly Entry[]; conflict: string | undefined }> {
   const { vxlan, name } = network;
-  if (vxlan === undefined) return { state: { entries: [] }, conflict: undefined };
+  if (vxlan === undefined) return { entries: [], conflict: undefined };
   const link = links.find(
     (one) => one.name === vxlan.device && isOurs(one, `weft ${name}`, macOf(network, self)),
   );
@@ -193,7 +193,7 @@ async function lookAtTunnel(
     ...(bridge && { bridge: { name: bridge.name, mac: bridge.mac ?? '', mtu: bridge.mtu } }),
   };
   const neighbourLink = bridge ?? link;
-  if (neighbourLink === undefined) return { state: { entries: [] }, conflict };
+  if (neighbourLink === undefined) return { entries: [], conflict };
   // Either may go away while we look.
   const [neighbours, fdb] = await host.send(
     tolerating(listNeighbours({ link: neighbourLink.index }), 'ENODEV'),
@@ -201,9 +201,8 @@ async function lookAtTunnel(
   );
   const entries = neighbours.ok ? neighbourEntries(neighbours.value, neighbourLink.name) : [];
   const offload = fdb?.ok && link ? await offloadOf(host, link.name) : undefined;
-  if (link === undefined || !fdb?.ok || offload === undefined)
-    return { state: { ...found, entries }, conflict };
+  if (link === undefined || !fdb?.ok || offload === undefined) return { ...found, entries, conflict };
   const device = deviceOf(link, links, offload);
-  entries.push(...addressEntries(addresses, link), ...fdbEntries(fdb.value, device));
-  return { state: { ...found, device, entries }, conflict };
+  const onDevice = [...addressEntries(addresses, link), ...fdbEntries(fdb.value, device)];
+  return { ...found, device, entries: [...entries, ...onDevice], conflict };
 }

@@ -16,7 +16,7 @@ export function correctionsIn(
   wanted: HostState,
   left: HostState | undefined,
 ): Change[] {
-  if (left === undefined) return [];
+  if (left === undefined || changes.length === 0) return [];
   const expected = new Set(difference(wanted, left).map(identity));
   const unexpected = changes.filter((change) => !expected.has(identity(change)));
   const made = unexpected.flatMap((change) => (change.kind === 'make-device' ? [change.device.name] : []));

@@ -68,7 +68,7 @@ export function linkLocal(mac: string): string {
 }
 
 class Builder {
-  readonly #entries = new Map<string, Entry>();
+  readonly entries = new Map<string, Entry>();
   /** Whose subnets these are. */
   readonly #claims = new Map<string, string>();
   readonly problems: string[] = [];
@@ -91,14 +91,10 @@ class Builder {
     }
   }
 
-  get entries(): Entry[] {
-    return [...this.#entries.values()];
-  }
-
   /** The first of those that cannot be in a kernel at the same time. */
   add(entry: Entry): void {
     const key = keyOf(entry);
-    if (!this.#entries.has(key)) this.#entries.set(key, entry);
+    if (!this.entries.has(key)) this.entries.set(key, entry);
   }
 
   /** The uplink from which an address can be reached without a router. */

@@ -42,29 +42,26 @@ export function difference(wanted: HostState, found: HostState): Change[] {
       : [];
   links.push(...deviceChanges(wanted.device, found.device));
   const gone = links.flatMap((change) => (change.kind === 'remove-device' ? [change.device.name] : []));
-  const there = new Map(
-    found.entries
-      .filter((entry) => !gone.some((link) => isOn(entry, link)))
-      .map((entry) => [keyOf(entry), entry]),
-  );
-  const changes: Change[] = [];
-  for (const entry of wanted.entries) {
-    const before = there.get(keyOf(entry));
-    there.delete(keyOf(entry));
-    if (before === undefined) changes.push({ kind: 'add', entry });
-    else if (!sameEntry(entry, before)) changes.push({ kind: 'replace', entry, before });
+  const isGone = (entry: Entry) => gone.some((link) => isOn(entry, link));
+  const additions: (Change & { entry: Entry })[] = [];
+  for (const [key, entry] of wanted.entries) {
+    const before = found.entries.get(key);
+    if (before === undefined || isGone(before)) additions.push({ kind: 'add', entry });
+    else if (!sameEntry(entry, before)) additions.push({ kind: 'replace', entry, before });
+  }
+  const removals: (Change & { entry: Entry })[] = [];
+  for (const [key, entry] of found.entries) {
+    if (!wanted.entries.has(key) && !isGone(entry)) removals.push({ kind: 'remove', entry });
   }
   const byKind = (sign: number) => (a: { entry: Entry }, b: { entry: Entry }) =>
     sign * (ORDER[a.entry.kind] - ORDER[b.entry.kind]);
-  const removals = [...there.values()].map((entry) => ({ kind: 'remove', entry }) as const);
-  const additions = changes as (Change & { entry: Entry })[];
   return [...removals.sort(byKind(-1)), ...links, ...additions.sort(byKind(1))];
 }
 
 /** What a state is after changes, as the kernel makes them. */
 export function changed(state: HostState, changes: readonly Change[]): HostState {
   let { bridge, device } = state;
-  const entries = new Map(state.entries.map((entry) => [keyOf(entry), entry]));
+  const entries = new Map(state.entries);
   for (const change of changes) {
     switch (change.kind) {
       case 'make-bridge':
@@ -85,5 +82,5 @@ export function changed(state: HostState, changes: readonly Change[]): HostState
         entries.set(keyOf(change.entry), change.entry);
     }
   }
-  return { ...(bridge && { bridge }), ...(device && { device }), entries: [...entries.values()] };
+  return { ...(bridge && { bridge }), ...(device && { device }), entries };
 }

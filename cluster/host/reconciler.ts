@@ -150,7 +150,7 @@ export class NetworkReconciler {
     const host = await door.open();
     try {
       const { state, links } = await lookAtHost(host, network, this.#self());
-      const changes = difference({ entries: [] }, state);
+      const changes = difference({ entries: new Map() }, state);
       const { failed } = await applyChanges(host, changes, indexesOf(links));
       const [first] = failed;
       if (first !== undefined) throw first.error;

@@ -103,11 +103,12 @@ export function renderEntry(entry: Entry): string {
 
 /** Lines of ip(8), bridge(8) and ethtool(8) that make the state of nothing. */
 export function render({ bridge, device, entries }: HostState): string[] {
+  const list = [...entries.values()];
   return [
     ...(bridge ? bridgeLines(bridge) : []),
     ...(device ? deviceLines(device) : []),
     // Routes last: what they lead to is there by then.
-    ...entries.filter(({ kind }) => kind !== 'route').map(renderEntry),
-    ...entries.filter(({ kind }) => kind === 'route').map(renderEntry),
+    ...list.filter(({ kind }) => kind !== 'route').map(renderEntry),
+    ...list.filter(({ kind }) => kind === 'route').map(renderEntry),
   ];
 }

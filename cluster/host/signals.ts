@@ -10,7 +10,7 @@ import { decodeLink, type Link } from '../../netlink/link.ts';
 import { decodeFdb, decodeNeighbour } from '../../netlink/neighbour.ts';
 import { decodeRoute, RT_TABLE_MAIN } from '../../netlink/route.ts';
 import { LITTLE_ENDIAN } from '../../netlink/writer.ts';
-import { type Entry, type HostState, keyOf, RTPROT_WEFT, sameEntry } from './state.ts';
+import { type Entries, type HostState, RTPROT_WEFT, sameEntry } from './state.ts';
 
 /** RTM_* (linux/rtnetlink.h). */
 const NEWLINK = 16;
@@ -28,7 +28,7 @@ const NUD_PERMANENT = 0x80;
 
 /** What is known to be there. */
 export class Watched {
-  readonly #entries: ReadonlyMap<string, Entry>;
+  readonly #entries: Entries;
   readonly #links: ReadonlyMap<number, Link>;
   readonly #device: string | undefined;
   /** Something is missing: whatever changes may be what was waited for. */
@@ -36,7 +36,7 @@ export class Watched {
 
   /** @param links the device, its bridge and the uplinks, as they were at the last look */
   constructor(state: HostState, links: readonly Link[], restless: boolean) {
-    this.#entries = new Map(state.entries.map((entry) => [keyOf(entry), entry]));
+    this.#entries = state.entries;
     this.#links = new Map(links.map((link) => [link.index, link]));
     this.#device = state.device?.name;
     this.#restless = restless;

@@ -81,10 +81,13 @@ export interface FdbEntry {
 
 export type Entry = AddressEntry | RouteEntry | NeighbourEntry | FdbEntry;
 
+/** By keyOf(). */
+export type Entries = ReadonlyMap<string, Entry>;
+
 export interface HostState {
   bridge?: Bridge;
   device?: Device;
-  entries: readonly Entry[];
+  entries: Entries;
 }
 
 /** Two entries with one key cannot be in a kernel at the same time. */
@@ -99,6 +102,10 @@ export function keyOf(entry: Entry): string {
     case 'fdb':
       return `fdb ${entry.mac} ${entry.dev}`;
   }
+}
+
+export function entriesOf(list: Iterable<Entry>): Map<string, Entry> {
+  return new Map(Array.from(list, (entry) => [keyOf(entry), entry]));
 }
 
 /** For messages. */

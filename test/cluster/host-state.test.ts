@@ -4,10 +4,11 @@ import t from 'tap';
 import { containerMtu, desiredState, linkLocal, type Uplink } from '../../cluster/host/desired.ts';
 import { changed, difference } from '../../cluster/host/difference.ts';
 import { render } from '../../cluster/host/render.ts';
-import { type Entry, type HostState, keyOf } from '../../cluster/host/state.ts';
+import { type Entry, entriesOf, type HostState, keyOf } from '../../cluster/host/state.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Endpoint, Member } from '../../cluster/registry.ts';
 import { tunnelMac } from '../../plan/names.ts';
+import '../support/seed.ts';
 
 const POOLS = [
   { prefix: '10.244.0.0/16', blockLength: 24 },
@@ -241,12 +242,14 @@ const device = fc.record({
 const state: fc.Arbitrary<HostState> = fc
   .tuple(fc.option(device, { nil: undefined }), entries)
   .map(([device, entries]) =>
-    device === undefined ? { entries: entries.filter(({ dev }) => dev !== 'weft42') } : { device, entries },
+    device === undefined
+      ? { entries: entriesOf(entries.filter(({ dev }) => dev !== 'weft42')) }
+      : { device, entries: entriesOf(entries) },
   );
 const ordered = (value: object) => JSON.stringify(value, Object.keys(value).sort());
 const sorted = ({ device, entries }: HostState) => ({
   device: device && ordered(device),
-  entries: entries.map(ordered).sort(),
+  entries: [...entries.values()].map(ordered).sort(),
 });
 
 t.test('the difference, applied, gives what is wanted, whatever was found', async (t) => {
