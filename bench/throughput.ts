@@ -48,6 +48,7 @@ async function rows(mtu: number, pingpong: string): Promise<Row[]> {
     await Promise.all(paths.map((one) => startServers(one, pingpong)));
     const found = paths.map(({ name }): Row => ({ mtu, path: name, samples: [] }));
     for (let round = 0; round < Number(values.rounds); round += 1) {
+      if (stopped) throw new Error('interrupted');
       const samples = await oneRound(paths, pingpong, mtu);
       for (const [i, sample] of samples.entries()) found[i]?.samples.push(sample);
       process.stderr.write(`MTU ${mtu}: round ${round + 1} of ${values.rounds}\n`);
@@ -93,6 +94,13 @@ function report(all: readonly Best[]): string {
 
 if (!/^[1-9]\d?$/.test(values.seconds))
   throw new Error('--seconds: wanted a whole number from 1, as iperf3 does');
+// What was made is taken away after the round that is under way.
+let stopped = false;
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    stopped = true;
+  });
+}
 if (process.getuid?.() !== 0) throw new Error('the benchmark makes network namespaces: run it as root');
 const folder = mkdtempSync(path.join(os.tmpdir(), 'weft-throughput-'));
 const pingpong = path.join(folder, 'pingpong');
