@@ -11,7 +11,7 @@ export interface Daemon {
 }
 
 /** Milliseconds; an agent on a busy machine takes its time. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 const STEP = 20;
 
 /** Starts a program that ends with this process, and waits for its first line. Throws CniError(program). */

@@ -12,7 +12,7 @@ import { createNamespace, removeNamespace } from '../../netlink/namespace.ts';
 import type { Daemon } from './daemon.ts';
 
 /** Longer than anything here takes. Milliseconds. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 /** Programs, with what they answer at once to, and where Debian has them. */
 const PROGRAMS = {

@@ -9,7 +9,7 @@ import { type ClusterHost, type ClusterLab, OUTSIDE } from './lab.ts';
 export type RegistryKind = 'file' | 'etcd';
 
 /** Milliseconds: a BGP session takes one or two seconds, a busy machine its time. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 const STEP = 50;
 
 /** Starts the registry where it is a server; returns what agents are told of it. */

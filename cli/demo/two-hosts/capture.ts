@@ -9,7 +9,7 @@ import { UPLINK } from './lab.ts';
 import { readPcap } from './pcap.ts';
 
 /** Milliseconds. */
-const PATIENCE = 5000;
+const PATIENCE = 20_000;
 const STEP = 20;
 
 /** Captures on a host's uplink until there is a frame whose innermost packet is wanted, while `act` makes it. Throws CniError. */

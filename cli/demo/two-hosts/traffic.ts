@@ -17,10 +17,10 @@ const ECHO_PEER = `require('node:net')
   .createServer((socket) => socket.end(socket.remoteAddress.replace('::ffff:', '') + '\\n'))
   .listen(${PORT}, '::', () => console.log('ready'));`;
 
-/** For each address: whether it answers a ping within five seconds, and who it says that we are. bash speaks TCP by itself. */
+/** For each address: whether it answers a ping, and who it says that we are. bash speaks TCP by itself. */
 const ASK = `ask() {
-  ping -n -q -c 1 -i 0.2 -w 5 "$1" >/dev/null && echo "$1 ping yes"
-  seen=$(timeout 5 bash --norc -c 'exec 3<>"/dev/tcp/$0/${PORT}" && cat <&3' "$1" 2>/dev/null) && echo "$1 tcp $seen"
+  ping -n -q -c 1 -i 0.2 -w 15 "$1" >/dev/null && echo "$1 ping yes"
+  seen=$(timeout 15 bash --norc -c 'exec 3<>"/dev/tcp/$0/${PORT}" && cat <&3' "$1" 2>/dev/null) && echo "$1 tcp $seen"
 }
 for address in "$@"; do ask "$address" & done
 wait`;
