@@ -94,8 +94,11 @@ class Transaction {
     const seen = this.#seen.get(key);
     if (seen?.value === host && seen.lease === this.#lease) return;
     this.unchanged(key);
-    // The block must still be somebody's: one that comes free is taken whole.
-    if (seen === undefined) this.#lenderOf(address);
+    if (seen === undefined) {
+      // The block must still be somebody's (one that comes free is taken whole), and no container of it may have come to have the address.
+      this.#lenderOf(address);
+      this.unchanged(endpointKey(address));
+    }
     this.put(key, host);
   }
 

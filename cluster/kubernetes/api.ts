@@ -16,6 +16,16 @@ export interface Node {
   status?: { addresses?: readonly { type: string; address: string }[] };
 }
 
+interface NodeList {
+  items?: Node[];
+  metadata: { resourceVersion?: string; continue?: string };
+}
+
+interface NodeList {
+  items?: Node[];
+  metadata: { resourceVersion?: string; continue?: string };
+}
+
 export interface NodeEvent {
   type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
   object: Node & { code?: number; message?: string };
@@ -49,17 +59,17 @@ export class NodesApi {
   /** All nodes, and where a watch begins. Throws ApiError, or the network's errors as they are. */
   async list(): Promise<{ nodes: Node[]; version: string }> {
     const nodes: Node[] = [];
+    let version: string | undefined;
     let after = '';
-    for (;;) {
+    do {
       const query = `?limit=${PAGE}${after && `&continue=${encodeURIComponent(after)}`}`;
-      const page = await this.#ask<{
-        items?: Node[];
-        metadata: { resourceVersion?: string; continue?: string };
-      }>('GET', `/api/v1/nodes${query}`);
-      nodes.push(...(page.items ?? []));
-      after = page.metadata.continue ?? '';
-      if (after === '') return { nodes, version: page.metadata.resourceVersion ?? '' };
-    }
+      const { items, metadata } = await this.#ask<NodeList>('GET', `/api/v1/nodes${query}`);
+      nodes.push(...(items ?? []));
+      // All pages are of one moment; should one not be, the first page's is early enough for all.
+      version ??= metadata.resourceVersion;
+      after = metadata.continue ?? '';
+    } while (after !== '');
+    return { nodes, version: version ?? '' };
   }
 
   async get(name: string): Promise<Node> {

@@ -1,29 +1,17 @@
 /** The registry on a real etcd: run by registry-etcd.test.ts in a network namespace of its own. */
 import { writeFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import type { Endpoint } from '../../cluster/registry.ts';
 import { type Etcd, makeCertificates, makeEtcd } from '../support/etcd.ts';
-import { exec } from '../support/host.ts';
 import { until } from '../support/until.ts';
-import { clashes, follow, hosts, open, POOL, POOL6, request, told } from './registry-support.ts';
-
-const at = (address: string, more = '') => `etcd://${address}/weft?timeout=1${more}`;
-/** Twenty endpoints, and more than one transaction takes. */
-const many = (host: string, count: number, from = 0): Endpoint[] =>
-  Array.from({ length: count }, (_, index) => ({
-    address: `10.9.${Math.floor((from + index) / 200)}.${((from + index) % 200) + 1}`,
-    mac: '02:00:00:00:09:09',
-    host,
-  }));
+import { clashes, containers, etcdAt, follow, open, POOL, POOL6, request, told } from './registry-support.ts';
 
 t.test(
   'twenty hosts join at once: all subnets differ; they stay over a restart, and are free after leaving',
   async (t) => {
     const etcd = await makeEtcd(t);
     const numbers = Array.from({ length: 20 }, (_, index) => index + 1);
-    const clients = await Promise.all(numbers.map(() => open(t, at(etcd.address))));
+    const clients = await Promise.all(numbers.map(() => open(t, etcdAt(etcd.address))));
     const pools = [{ ...POOL, blockLength: 21 }, POOL6];
     const members = await Promise.all(
       clients.map(({ registry }, index) => registry.join(request(index + 1, { pools }))),
@@ -38,7 +26,7 @@ t.test(
     );
 
     await first.registry.close();
-    const again = await open(t, at(etcd.address));
+    const again = await open(t, etcdAt(etcd.address));
     t.same(await again.registry.join(request(1, { pools })), members[0], 'the same after a restart');
     const keys = (await etcd.etcdctl('get', '/weft/', '--prefix', '--keys-only')).split('\n').filter(Boolean);
     t.equal(keys.length, 60, 'a record and two claims for each');
@@ -62,7 +50,7 @@ t.test(
 
 t.test('a pool that is used up, and one that routes of the host cover', async (t) => {
   const etcd = await makeEtcd(t);
-  const { registry } = await open(t, at(etcd.address));
+  const { registry } = await open(t, etcdAt(etcd.address));
   const pools = [{ prefix: '10.244.0.0/22', blockLength: 24 }];
   const members = await Promise.all([1, 2, 3, 4].map((number) => registry.join(request(number, { pools }))));
   t.same(members.flatMap(({ subnets }) => subnets).sort(), [
@@ -85,7 +73,7 @@ t.test('a pool that is used up, and one that routes of the host cover', async (t
 
 t.test('blocks and borrowed addresses of one pool', async (t) => {
   const etcd = await makeEtcd(t);
-  const { registry } = await open(t, at(etcd.address));
+  const { registry } = await open(t, etcdAt(etcd.address));
   const pool = { prefix: '10.5.0.0/28', blockLength: 30 };
   const own = { network: 'pods', host: 'host-1' };
   await registry.join(request(1, { pools: [pool] }));
@@ -104,19 +92,19 @@ t.test('blocks and borrowed addresses of one pool', async (t) => {
 
 t.test('endpoints: more than a transaction takes, a container that moves, a stale publication', async (t) => {
   const etcd = await makeEtcd(t);
-  const one = await open(t, at(etcd.address));
-  const two = await open(t, at(etcd.address));
+  const one = await open(t, etcdAt(etcd.address));
+  const two = await open(t, etcdAt(etcd.address));
   follow(t, one);
   await one.registry.join(request(1));
   await two.registry.join(request(2));
-  await one.registry.publish('pods', 'host-1', many('host-1', 150));
+  await one.registry.publish('pods', 'host-1', containers('host-1', 150));
   await told(one, '150 endpoints', ({ endpoints }) => endpoints.length === 150);
-  const moved = many('host-2', 1);
+  const moved = containers('host-2', 1);
   await two.registry.publish('pods', 'host-2', moved);
   await told(one, 'one moved', ({ endpoints }) => endpoints[0]?.host === 'host-2');
-  await one.registry.publish('pods', 'host-1', many('host-1', 150));
+  await one.registry.publish('pods', 'host-1', containers('host-1', 150));
   t.equal((await one.registry.read('pods')).endpoints[0]?.host, 'host-2', 'is not fought for');
-  await one.registry.publish('pods', 'host-1', many('host-1', 10, 100));
+  await one.registry.publish('pods', 'host-1', containers('host-1', 10, 100));
   const state = await told(one, 'few are left', ({ endpoints }) => endpoints.length === 11);
   t.same(
     state.endpoints.filter(({ host }) => host === 'host-2').map(({ address }) => address),
@@ -125,7 +113,7 @@ t.test('endpoints: more than a transaction takes, a container that moves, a stal
   await two.registry.leave('pods', 'host-2');
   await told(one, 'what left took its endpoints along', ({ endpoints }) => endpoints.length === 10);
   for (let round = 0; round < 20; round += 1) {
-    await one.registry.publish('pods', 'host-1', many('host-1', 1, 300));
+    await one.registry.publish('pods', 'host-1', containers('host-1', 1, 300));
     await one.registry.publish('pods', 'host-1', []);
   }
   t.same((await two.registry.read('pods')).endpoints, [], 'a watch that lags behind misleads nobody');
@@ -133,124 +121,6 @@ t.test('endpoints: more than a transaction takes, a container that moves, a stal
     problem: 'invalid',
     message: /join first/,
   });
-});
-
-t.test('etcd killed and started again, stopped and resumed: told once each, nothing is lost', async (t) => {
-  const etcd = await makeEtcd(t);
-  const one = await open(t, at(etcd.address));
-  follow(t, one);
-  const member = await one.registry.join(request(1));
-  await told(one, 'joined', (state) => state.members.length === 1);
-  await etcd.kill();
-  await until('the outage is told', () => one.events.length === 1);
-  await t.rejects(one.registry.read('pods'), {
-    problem: 'unreachable',
-    message: /cannot be reached: .*ECONNREFUSED/,
-  });
-  await etcd.start();
-  await until('its end is told', () => one.events.length === 2);
-  await one.registry.join(request(2));
-  await told(one, 'the watch goes on', (state) => state.members.length === 2);
-
-  etcd.stop();
-  await until('the second outage is told', () => one.events.length === 3);
-  await t.rejects(one.registry.join(request(3)), { problem: 'unreachable', message: /no answer within 1 s/ });
-  etcd.resume();
-  await until('its end is told', () => one.events.length === 4);
-  t.match(one.events, [/^lost: etcd at http/, /^found$/, /^lost: etcd at http/, /^found$/]);
-  // What was asked while etcd was stopped may have been carried out: asking again finds it.
-  await one.registry.join(request(3));
-  t.same((await one.registry.read('pods')).members[0], member);
-  t.same(clashes((await one.registry.read('pods')).members), []);
-});
-
-t.test('a host cut off until its lease runs out takes the same again, or says that it is gone', async (t) => {
-  const etcd = await makeEtcd(t);
-  const pools = [{ prefix: '10.244.0.0/23', blockLength: 24 }];
-  const free = await open(t, at(etcd.address));
-  follow(t, free);
-  const cut = await open(t, at(etcd.other, '&ttl=2'));
-  follow(t, cut);
-  const member = await cut.registry.join(request(1, { pools }));
-  await cut.registry.publish('pods', 'host-1', many('host-1', 3));
-  await told(free, 'registered', (state) => state.members.length === 1 && state.endpoints.length === 3);
-
-  await cutOff(etcd);
-  await told(
-    free,
-    'its lease ran out',
-    (state) => state.members.length === 0 && state.endpoints.length === 0,
-  );
-  await until('it noticed', () => cut.events.length === 1);
-  await reconnect();
-  await until('it is back', () => cut.events.some((event) => event.startsWith('restored')));
-  await told(free, 'all is back', (state) => state.members.length === 1 && state.endpoints.length === 3);
-  t.same((await free.registry.read('pods')).members[0], member);
-  t.match(cut.events.join('\n'), /^lost: .*/);
-
-  await cutOff(etcd);
-  await told(free, 'its lease ran out again', (state) => state.members.length === 0);
-  await free.registry.join(request(2, { pools }));
-  await free.registry.join(request(3, { pools }));
-  await reconnect();
-  await until('it knows', () => cut.events.some((event) => event.startsWith('gone')));
-  t.match(
-    cut.events.find((event) => event.startsWith('gone')),
-    new RegExp(`host host-[23] holds ${member.subnets} now`),
-  );
-  t.same(hosts(await free.registry.read('pods')), ['host-2', 'host-3']);
-  t.same(clashes((await cut.registry.read('pods')).members), []);
-});
-
-t.test('etcd loses all it had: hosts put back what they hold', async (t) => {
-  const etcd = await makeEtcd(t);
-  // A long time to live: it is the watch that notices, the next renewal is a minute away.
-  const clients = await Promise.all([1, 2, 3].map(() => open(t, at(etcd.address))));
-  const before = await Promise.all(clients.map(({ registry }, index) => registry.join(request(index + 1))));
-  const [one] = clients;
-  if (one === undefined) throw new Error('no clients');
-  for (const client of clients) follow(t, client);
-  await one.registry.publish('pods', 'host-1', many('host-1', 3));
-  await told(one, 'all are there', ({ members, endpoints }) => members.length + endpoints.length === 6);
-  await etcd.kill();
-  await rm(join(etcd.folder, 'data'), { recursive: true });
-  await etcd.start();
-  await until('all have noticed', () =>
-    clients.every(({ events }) => events.some((one) => /^restored/.test(one))),
-  );
-  const state = await told(
-    one,
-    'all are there again',
-    ({ members, endpoints }) => members.length + endpoints.length === 6,
-  );
-  t.same(state.members, before);
-  t.equal(
-    clients.flatMap(({ events }) => events).filter((one) => /^restored/.test(one)).length,
-    3,
-    'told once each',
-  );
-});
-
-t.test('history compacted while a watcher is away: it gets the whole list', async (t) => {
-  const etcd = await makeEtcd(t);
-  const free = await open(t, at(etcd.address));
-  const cut = await open(t, at(etcd.other));
-  follow(t, cut);
-  await free.registry.join(request(1));
-  await free.registry.join(request(2));
-  await told(cut, 'two', (state) => state.members.length === 2);
-  await cutOff(etcd);
-  await until('it noticed', () => cut.events.length === 1);
-  await free.registry.leave('pods', 'host-1');
-  await free.registry.join(request(3));
-  const status = JSON.parse(await etcd.etcdctl('endpoint', 'status', '-w', 'json'));
-  await etcd.etcdctl('compaction', String(status[0].Status.header.revision), '--physical');
-  await reconnect();
-  const state = await told(cut, 'the whole list', (state) => hosts(state).join() === 'host-2,host-3');
-  t.equal(state.members.length, 2);
-  await free.registry.join(request(4));
-  await told(cut, 'and it follows on', (state) => state.members.length === 3);
-  t.match(cut.events, [/^lost/, /^found$/]);
 });
 
 t.test('TLS and a password; tokens that a restart made worthless', async (t) => {
@@ -319,7 +189,7 @@ t.test('three members: whoever is killed, the others serve', async (t) => {
   for (const port of ports) etcds.push(await makeEtcd(t, { port, cluster: { name: `m${port}`, members } }));
   const one = await open(
     t,
-    at(etcds.map(({ address }) => address).join(',')).replace('timeout=1', 'timeout=2'),
+    etcdAt(etcds.map(({ address }) => address).join(',')).replace('timeout=1', 'timeout=2'),
   );
   follow(t, one);
   await until('the cluster serves', () => one.registry.join(request(1)), 60_000);
@@ -338,7 +208,7 @@ t.test('hosts join and leave while etcd is killed again and again: no two hold o
   const pools = [{ prefix: '10.244.0.0/19', blockLength: 24 }];
   let going = true;
   const hostLife = async (number: number) => {
-    const { registry } = await open(t, at(etcd.address));
+    const { registry } = await open(t, etcdAt(etcd.address));
     let before: readonly string[] = [];
     for (let round = 0; going || round < 2; round += 1) {
       await registry
@@ -354,7 +224,7 @@ t.test('hosts join and leave while etcd is killed again and again: no two hold o
     }
   };
   const lives = Array.from({ length: 12 }, (_, index) => hostLife(index + 1));
-  const watcher = await open(t, at(etcd.address));
+  const watcher = await open(t, etcdAt(etcd.address));
   follow(t, watcher);
   for (let round = 0; round < 3; round += 1) {
     const seen = watcher.states.length;
@@ -369,15 +239,3 @@ t.test('hosts join and leave while etcd is killed again and again: no two hold o
     [],
   );
 });
-
-/** Only clients that ask the other address feel it: etcd itself is well. */
-async function cutOff({ other }: Etcd): Promise<void> {
-  const [address] = other.split(':');
-  await exec('nft', ['-f', '-'], {
-    input: `table inet cut { chain out { type filter hook output priority 0; ip daddr ${address} drop; ip saddr ${address} drop; }; }`,
-  });
-}
-
-async function reconnect(): Promise<void> {
-  await exec('nft', ['delete', 'table', 'inet', 'cut']);
-}

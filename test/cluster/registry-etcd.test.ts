@@ -1,4 +1,10 @@
 import t from 'tap';
 import { inNamespace } from '../support/in-namespace.ts';
 
-await inNamespace(t, new URL('./etcd-suite.ts', import.meta.url));
+// They mostly wait.
+t.jobs = 2;
+await Promise.all(
+  ['./etcd-suite.ts', './etcd-faults-suite.ts'].map((suite) =>
+    inNamespace(t, new URL(suite, import.meta.url)),
+  ),
+);

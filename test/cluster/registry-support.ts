@@ -1,7 +1,7 @@
 /** What the registry's tests share. */
 
 import { openRegistry } from '../../cluster/open-registry.ts';
-import type { JoinRequest, Member, NetworkState, Registry } from '../../cluster/registry.ts';
+import type { Endpoint, JoinRequest, Member, NetworkState, Registry } from '../../cluster/registry.ts';
 import { overlap } from '../../cni/prefix.ts';
 import type { Teardown } from '../support/host.ts';
 import { until } from '../support/until.ts';
@@ -79,3 +79,14 @@ export function clashes(members: readonly Member[]): string[] {
       .map((other) => `${one.host} and ${other.host}: ${one.subnet} and ${other.subnet}`),
   );
 }
+
+/** A location on a real etcd, with little patience. */
+export const etcdAt = (address: string, more = '') => `etcd://${address}/weft?timeout=1${more}`;
+
+/** So many containers of a host, from the given one on. */
+export const containers = (host: string, count: number, from = 0): Endpoint[] =>
+  Array.from({ length: count }, (_, index) => ({
+    address: `10.9.${Math.floor((from + index) / 200)}.${((from + index) % 200) + 1}`,
+    mac: '02:00:00:00:09:09',
+    host,
+  }));

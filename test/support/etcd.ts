@@ -81,7 +81,8 @@ class EtcdProcess implements Etcd {
   }
 
   launch(...more: string[]): void {
-    const child = spawn('etcd', [...this.#args(), ...more], {
+    // Ends with the test also when that is killed.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'etcd', ...this.#args(), ...more], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH },
     });

@@ -10,7 +10,7 @@ export async function inNamespace(t: Test, suite: URL): Promise<void> {
   await t.spawn(
     'unshare',
     ['--net', '--', 'sh', '-c', script, 'sh', ...node],
-    {},
+    { buffered: true },
     file.split('/').at(-1) ?? file,
   );
 }
