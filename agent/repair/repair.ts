@@ -5,7 +5,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Ambient } from '../../cni/ambient.ts';
 import type { Namespace } from '../../netlink/door.ts';
-import type { Monitor } from '../../netlink/monitor.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { Budget } from '../../plan/budget.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
@@ -18,7 +17,8 @@ import { living, missingOnHost, missingRules } from './missing.ts';
 import { missingInIptables } from './missing-masquerade.ts';
 import { putBack } from './put-back.ts';
 import type { Entry, Records } from './records.ts';
-import { type Signal, signals } from './signals.ts';
+import type { Heard } from './signals.ts';
+import { Watch } from './watch.ts';
 
 /** Milliseconds from a notification to the look at what it means: removals by others, and what our own DELs cause as well. */
 const SOON = 25;
@@ -60,7 +60,7 @@ export class Repair {
   readonly #options: RepairOptions;
   readonly #host: Namespace;
   readonly #surroundings: Surroundings;
-  readonly #monitor: Monitor<Signal>;
+  #watch: Watch | undefined;
   readonly #records: Records;
   readonly #boot = bootId();
   readonly #budget = new Budget(MOST_PER_MINUTE);
@@ -75,10 +75,9 @@ export class Repair {
   #looking: Promise<void> | undefined;
   #closed = false;
 
-  private constructor(options: RepairOptions, host: Namespace, monitor: Monitor<Signal>) {
+  private constructor(options: RepairOptions, host: Namespace) {
     this.#options = options;
     this.#host = host;
-    this.#monitor = monitor;
     this.#surroundings = watchedHost(host, options.ambient);
     this.#records = options.records;
   }
@@ -86,8 +85,12 @@ export class Repair {
   /** Watches from now on, and looks at once at what happened before. Throws an Error with `code`. */
   static async start(options: RepairOptions): Promise<Repair> {
     const host = await openDoor().open();
-    const repair = new Repair(options, host, await signals(host));
-    void repair.#listen();
+    const repair = new Repair(options, host);
+    repair.#watch = await Watch.start(host, {
+      heard: (signal) => repair.#heard(signal),
+      resumed: () => repair.#lookWithin(0),
+      failed: options.hooks.failed,
+    });
     repair.#timers.push(
       setInterval(() => repair.#lookWithin(0), ROUTINE),
       setInterval(() => void repair.#poll(), POLL),
@@ -101,20 +104,18 @@ export class Repair {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#wake);
-    this.#monitor.close();
+    this.#watch?.close();
     await this.#looking;
     this.#host.close();
   }
 
-  async #listen(): Promise<void> {
-    for await (const signal of this.#monitor) {
-      if (signal.kind === 'author') {
-        if (this.#removed) this.#suspects.add(signal.author);
-        this.#removed = false;
-      } else {
-        this.#removed ||= signal.kind === 'rules';
-        this.#lookWithin(signal.kind === 'state' ? LATER : SOON);
-      }
+  #heard(signal: Heard): void {
+    if (signal.kind === 'author') {
+      if (this.#removed) this.#suspects.add(signal.author);
+      this.#removed = false;
+    } else {
+      this.#removed ||= signal.kind === 'rules';
+      this.#lookWithin(signal.kind === 'state' ? LATER : SOON);
     }
   }
 

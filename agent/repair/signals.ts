@@ -4,7 +4,7 @@
  */
 import { pieces } from '../../netlink/attributes.ts';
 import type { Family, Namespace, RawMessage } from '../../netlink/door.ts';
-import { type Monitor, monitor } from '../../netlink/monitor.ts';
+import { type Monitor, monitor, type Overrun } from '../../netlink/monitor.ts';
 
 /** `rules`: others removed rules, chains, sets or tables. `state`: the rest, which our own DELs cause as well. */
 export type Signal =
@@ -12,8 +12,13 @@ export type Signal =
   /** Ends a change of the ruleset: who made it. */
   | { kind: 'author'; author: string };
 
-/** RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_NEWNETCONF (linux/rtnetlink.h). */
-const ROUTE_TYPES = [17, 21, 25, 80];
+export type Heard = Signal | Overrun;
+
+/** RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE (linux/rtnetlink.h). */
+const ROUTE_TYPES = [17, 21, 25];
+const RTM_NEWNETCONF = 80;
+/** struct netconfmsg, NETCONFA_IFINDEX and one setting: somebody changed it. A link that comes tells all that it has (linux/netconf.h). */
+const ONE_SETTING = 20;
 /** NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET (linux/netfilter/nf_tables.h). */
 const REMOVALS = [2, 5, 8, 11];
 const NFT_MSG_DELSETELEM = 14;
@@ -23,7 +28,10 @@ const NFTA_GEN_PROC_PID = 2;
 const NFTA_GEN_PROC_NAME = 3;
 
 export function readSignal(family: Family, { type, payload }: RawMessage): Signal | undefined {
-  if (family === 'route') return ROUTE_TYPES.includes(type) ? { kind: 'state' } : undefined;
+  if (family === 'route') {
+    const isState = ROUTE_TYPES.includes(type) || (type === RTM_NEWNETCONF && payload.length <= ONE_SETTING);
+    return isState ? { kind: 'state' } : undefined;
+  }
   const change = type & 0xff;
   if (REMOVALS.includes(change)) return { kind: 'rules' };
   if (change === NFT_MSG_DELSETELEM) return { kind: 'state' };
@@ -42,13 +50,17 @@ function authorOf(payload: Uint8Array): string {
   return name + pid;
 }
 
-/** `host` must be of openDoor(). Throws an Error with `code`. */
-export async function signals(host: Namespace): Promise<Monitor<Signal>> {
+/** `host` must be of openDoor(). `arrived` is called for every notification. Throws an Error with `code`. */
+export async function signals(host: Namespace, arrived: () => void): Promise<Monitor<Signal>> {
   const groups = ['link', 'address', 'route', 'netconf'] as const;
+  const read = (family: Family, message: RawMessage) => {
+    arrived();
+    return readSignal(family, message);
+  };
   try {
-    return await monitor(host, [...groups, 'nftables'], readSignal);
+    return await monitor(host, [...groups, 'nftables'], read);
   } catch {
     // A kernel without nf_tables.
-    return await monitor(host, groups, readSignal);
+    return await monitor(host, groups, read);
   }
 }
