@@ -9,7 +9,7 @@ trap 'rm -rf "$copy"' EXIT
 
 mkdir "$copy/test"
 cp -r "$root/netlink" "$copy/netlink"
-cp -r "$root/test/netlink" "$copy/test/netlink"
+cp -r "$root/test/netlink" "$root/test/support" "$copy/test"
 cp "$root/package.json" "$root/tsconfig.json" "$copy"
 ln -s "$root/node_modules" "$copy/node_modules"
 

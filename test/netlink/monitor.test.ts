@@ -44,6 +44,27 @@ t.test('what happens in a namespace is told', async (t) => {
   t.match(gone, { link: { name: 'br0' } }, 'a port that leaves its bridge is not a link that is gone');
 });
 
+t.test('a listener to some types of messages is not told of others', async (t) => {
+  const { ns, nft } = await namespaceFor(t);
+  const RTM_DELLINK = 17;
+  const events = await monitor(ns, ['link', 'address', 'nftables'], undefined, [RTM_DELLINK]);
+  t.teardown(() => events.close());
+  const { index } = await ask(ns, createBridge({ name: 'br0', up: true }));
+  await ns.send(addAddress({ link: index, address: '10.1.0.1/24' }));
+  await ns.send(deleteLink('br0'));
+  t.match(
+    (await events.next()).value,
+    { kind: 'link', gone: true, link: { name: 'br0' } },
+    'the first thing heard',
+  );
+  nft('table inet seen {}');
+  t.match(
+    await until(events, (event) => event.kind !== 'link'),
+    { kind: 'nftables' },
+    'other families as ever',
+  );
+});
+
 t.test('losses surface as an overrun', async (t) => {
   const { ns, run, name } = await namespaceFor(t);
   const events = await monitor(ns, ['neighbour']);

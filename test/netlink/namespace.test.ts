@@ -18,10 +18,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { listAddresses } from '../../netlink/address.ts';
-import { createBridge, getLink, listLinks } from '../../netlink/link.ts';
+import { createBridge, createVeth, getLink, listLinks, setLink } from '../../netlink/link.ts';
 import { lock } from '../../netlink/lock.ts';
 import { tolerating } from '../../netlink/message.ts';
 import { createNamespace, openDoor, removeNamespace } from '../../netlink/namespace.ts';
+import { until } from '../support/until.ts';
 import { ask, namespaceFor, refused } from './support.ts';
 
 const descriptors = () => readdirSync('/proc/self/fd').length;
@@ -51,6 +52,54 @@ t.test('what is no network namespace is refused, and nothing blocks', async (t) 
   await t.rejects(door.open(join(folder, 'file', 'below')), { code: 'ENOTDIR' });
   await t.rejects(door.open(''), { code: 'ENOENT' });
   await t.rejects(door.open('/proc/self/ns/net\0x'), TypeError);
+});
+
+t.test('calls that are made on this thread answer alike, and in order with those that are not', async (t) => {
+  const { path, json } = await namespaceFor(t);
+  let here = true;
+  const door = openDoor(() => here);
+  const before = readlinkSync('/proc/thread-self/ns/net');
+  const ns = await door.open(path);
+  t.teardown(() => ns.close());
+  await t.rejects(door.open('/nowhere'), { code: 'ENOENT' });
+  await ns.send(createBridge({ name: 'br0', up: true }));
+  t.match(json('ip', '-j', 'link', 'show', 'br0'), [{ ifname: 'br0' }]);
+  t.match(await refused(ns, createBridge({ name: 'br0' })), { errno: 'EEXIST', index: 0 });
+  const file = '/proc/sys/net/ipv4/conf/br0/arp_notify';
+  await ns.writeFile(file, '1');
+  t.equal(await ns.readFile(file), '1\n');
+  await t.rejects(ns.readFile('/proc/sys/net/ipv4/conf/br1/arp_notify'), { code: 'ENOENT' });
+  here = false;
+  const slow = ns.send(setLink('br0', { alias: 'first' }));
+  here = true;
+  const quick = ns.send(setLink('br0', { alias: 'second' }));
+  await Promise.all([slow, quick]);
+  t.match(json('ip', '-j', 'link', 'show', 'br0'), [{ ifalias: 'second' }]);
+  t.equal(readlinkSync('/proc/thread-self/ns/net'), before, 'this thread is where it was');
+});
+
+t.test('many at once go into many namespaces, and keep none of them alive', async (t) => {
+  const door = openDoor();
+  const outside = await namespaceFor(t);
+  const folder = mkdtempSync(join(tmpdir(), 'w'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const pins = Array.from({ length: 8 }, (_, i) => join(folder, `${i}`));
+  await Promise.all(
+    pins.map(async (pin, i) => {
+      await createNamespace(pin);
+      const ns = await (i % 2 === 0 ? openDoor(() => true) : door).open(pin);
+      await outside.ns.send(createVeth({ name: `v${i}`, peer: { name: 'inner', netnsFd: ns.fd } }));
+      for (let n = 0; n < 5; n++) {
+        await ns.writeFile('/proc/sys/net/ipv4/conf/inner/arp_notify', `${n % 2}`);
+        const links = await ask(ns, listLinks());
+        t.same(links.map(({ name }) => name).sort(), ['inner', 'lo']);
+      }
+      ns.close();
+      await removeNamespace(pin);
+    }),
+  );
+  // A namespace that ends takes its links away, and so their other ends.
+  await until('all of them have ended', async () => (await ask(outside.ns, listLinks())).length === 1);
 });
 
 t.test('a namespace has one identity, whatever the path', async (t) => {
