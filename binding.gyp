@@ -19,9 +19,22 @@
       "target_name": "weft-launcher",
       "type": "executable",
       "sources": ["<!@(ls bin/launcher/*.cc)"],
+      # musl where Debian's musl-dev is: the C library's own start costs half a millisecond less. glibc's asks the processor for its
+      # features, dozens of times, and a virtual machine leaves the guest for each.
+      "variables": { "musl": "<!(ls /usr/lib/$(uname -m)-linux-musl/crt1.o 2>/dev/null | xargs -r dirname)" },
       "defines": ["WEFT_NODE_PATH=\"<!(node -p process.execPath)\""],
       "cflags_cc": ["-std=c++17", "-Os", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti"],
-      "ldflags": ["-static", "-s"]
+      "conditions": [
+        [
+          "musl != ''",
+          {
+            "cflags_cc": ["-nostdinc", "-isystem", "<!(echo /usr/include/$(uname -m)-linux-musl)"],
+            "ldflags": ["-static", "-s", "-nostdlib", "-nostartfiles", "-no-pie", "<(musl)/crt1.o", "<(musl)/crti.o", "-L<(musl)"],
+            "libraries": ["-lc", "-lgcc", "<(musl)/crtn.o"]
+          },
+          { "ldflags": ["-static", "-s"] }
+        ]
+      ]
     }
   ]
 }

@@ -6,7 +6,7 @@
 #   bench  demo, the plugins that are compared with, and what traces
 set -euo pipefail
 
-build=(g++ make python3)
+build=(g++ make python3 musl-dev)
 demo=("${build[@]}" iproute2 iptables nftables iputils-ping tcpdump iperf3)
 # shellcheck disable=SC2034 # read by name below
 test=("${demo[@]}" ipset conntrack strace jq procps bird2
