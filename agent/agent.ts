@@ -7,6 +7,7 @@ import type { Door } from '../netlink/door.ts';
 import { isPluginName, loadPlugin, PLUGIN_NAMES, type PluginName } from '../plugins/registry.ts';
 import { placeOf } from './identity.ts';
 import { KeptDoor } from './kept-door.ts';
+import { KnownConfigurations } from './known-configurations.ts';
 import type { Request } from './protocol.ts';
 import { Queues } from './queues.ts';
 import { type Caller, requestAmbient } from './request-ambient.ts';
@@ -40,6 +41,7 @@ export interface AgentHooks {
 /** Who asked, and whether the answer still reaches it. */
 export interface WaitingCaller extends Caller {
   readonly gone: boolean;
+  answer(outcome: Outcome): void;
 }
 
 /** A path or configuration that means something else in the caller's working folder than here. */
@@ -57,6 +59,7 @@ export class Agent {
   #requests = 0;
   #underWay = 0;
   readonly #locks = new Queues();
+  readonly #configurations = new KnownConfigurations();
 
   constructor(door: Door, hooks: AgentHooks = {}) {
     this.#door = new KeptDoor(door);
@@ -90,33 +93,37 @@ export class Agent {
    * Serves a request that objection() has none against: in order for one container and plugin, side by side otherwise. What an ADD
    * made for a caller that went away is taken back, before anything else of that container is served. Throws what is a mistake of ours.
    */
-  async serve(request: Request, caller: WaitingCaller): Promise<Outcome> {
+  async serve(request: Request, caller: WaitingCaller): Promise<void> {
     const { env } = request;
     const name = request.names.find(isPluginName) as PluginName;
     const containerId = env.CNI_CONTAINERID ?? '';
     const came = performance.now();
     this.#hooks.began?.();
-    const work = async (): Promise<Outcome> => {
+    const work = async (): Promise<void> => {
       const started = performance.now();
       const ambient = requestAmbient(request, caller, this.#locks);
       const door = new TimedDoor(this.#door);
       const plugin: PluginVerbs = await loadPlugin(name, { door });
-      const outcome = await runPlugin(plugin, ambient);
+      const outcome = await runPlugin(plugin, ambient, {
+        decode: (input, schema) => this.#configurations.decode(input, schema),
+      });
       const command = env.CNI_COMMAND ?? '';
       const abandoned = caller.gone;
       if (abandoned && command === 'ADD' && outcome.status === 0) await clearAway(plugin, ambient);
+      const ran = performance.now() - started;
+      // The caller need not wait for what is told of it.
+      caller.answer(outcome);
       this.#hooks.served?.({
         ...{ plugin: name, command, containerId, ifname: env.CNI_IFNAME ?? '', status: outcome.status },
         ...{ code: codeOf(outcome), kernel: door.spent, abandoned },
-        ...{ waited: started - came, ran: performance.now() - started },
+        ...{ waited: started - came, ran },
       });
-      return outcome;
     };
     this.#underWay += 1;
     // A delegate has its plugin's container and another name: it must not wait for the one that waits for it.
     const key = containerId === '' ? `request ${this.#requests++}` : `${name} ${containerId}`;
     try {
-      return await this.#containers.run(key, work);
+      await this.#containers.run(key, work);
     } finally {
       this.#underWay -= 1;
     }

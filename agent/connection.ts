@@ -1,5 +1,6 @@
 /** One connection of a launcher: greeting, request, answer. */
 import type { Socket } from 'node:net';
+import type { Outcome } from '../cni/skel.ts';
 import type { Agent, WaitingCaller } from './agent.ts';
 import type { Refusal } from './events.ts';
 import { objection } from './identity.ts';
@@ -12,6 +13,8 @@ const PATIENCE = 10_000;
 export interface Reception {
   readonly agent: Agent;
   readonly greeting: Buffer;
+  /** agent/identity.ts: standing(). */
+  readonly standing: string;
   /** Why a connection ended that was no ordinary request. */
   odd(reason: string, why: Refusal): void;
   /** Whether another connection may hold so many bytes more; those of one that has ended are given back as a negative number. */
@@ -33,7 +36,8 @@ export class Connection implements WaitingCaller {
     // What is wrong with a connection shows as its end.
     socket.on('error', () => {});
     socket.on('close', () => this.#closed());
-    const reason = objection((socket as Socket & { _handle?: { fd?: number } })._handle?.fd ?? -1);
+    const { fd = -1 } = (socket as Socket & { _handle?: { fd?: number } })._handle ?? {};
+    const reason = objection(fd, reception.standing);
     if (reason !== undefined) {
       this.#drop(`a caller was sent away: ${reason}`, 'stranger');
       return;
@@ -54,6 +58,11 @@ export class Connection implements WaitingCaller {
 
   begins(): void {
     this.#send(frame(FRAME.begins));
+  }
+
+  answer({ status, stdout, stderr }: Outcome): void {
+    const done = doneFrame(status, stdout);
+    this.#end(stderr === '' ? done : Buffer.concat([frame(FRAME.log, stderr), done]));
   }
 
   /** No request is served: one that has not arrived as a whole finds its way without us. */
@@ -82,14 +91,12 @@ export class Connection implements WaitingCaller {
       }
       this.#stage = 'served';
       this.#socket.setTimeout(0);
-      void this.#reception.agent.serve(request, this).then(
-        ({ status, stdout, stderr }) => {
-          if (stderr !== '') this.log(stderr);
-          this.#end(doneFrame(status, stdout));
-        },
-        // A mistake of ours: the cold path may do better.
-        (error) => this.#drop(`a request failed: ${error instanceof Error ? error.stack : error}`, 'request'),
-      );
+      this.#reception.agent.serve(request, this).catch((error) => {
+        // A mistake of ours: the cold path may do better, unless it has its answer.
+        const reason = `a request failed: ${error instanceof Error ? error.stack : error}`;
+        if (this.#stage === 'ended') this.#reception.odd(reason, 'request');
+        else this.#drop(reason, 'request');
+      });
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#drop(`a caller does not keep to the protocol: ${error.message}`, 'protocol');

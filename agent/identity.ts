@@ -13,7 +13,7 @@ const place = ({ dev, ino }: BigIntStats) => `${dev}:${ino} `;
 const look = (path: string) => statSync(path, { bigint: true });
 
 /** Where a process stands: its network namespace, mount namespace and root folder. Throws an Error with `code`. */
-function standing(proc: string): string {
+export function standing(proc: string): string {
   return ['ns/net', 'ns/mnt', 'root/'].map((name) => place(look(`${proc}/${name}`))).join('');
 }
 
@@ -27,13 +27,16 @@ export function ownIdentity(bundle: string, proc = '/proc/self'): string {
   return `${PROTOCOL} ${place(file)}${changed} ${file.size} ${standing(proc)}`;
 }
 
-/** Why the process at the other end of a socket is not served; undefined when it is. */
-export function objection(fd: number): string | undefined {
+/**
+ * Why the process at the other end of a socket is not served; undefined when it is.
+ * @param own where this process stands: it never leaves
+ */
+export function objection(fd: number, own: string): string | undefined {
   try {
     const { pid, uid } = peerOf(fd);
     if (uid !== 0) return `its user is ${uid}, not root`;
     if (pid === 0) return 'its process cannot be seen from here';
-    if (standing(`/proc/${pid}`) !== standing('/proc/self')) {
+    if (standing(`/proc/${pid}`) !== own) {
       return 'it stands in another network namespace, mount namespace or root folder';
     }
     return undefined;

@@ -7,6 +7,7 @@ import { tryLock } from '../netlink/lock.ts';
 import type { Agent } from './agent.ts';
 import { Connection } from './connection.ts';
 import type { Refusal } from './events.ts';
+import { standing } from './identity.ts';
 import { FRAME, frame } from './protocol.ts';
 
 const SOCKET = 'agent.sock';
@@ -48,6 +49,7 @@ export class AgentServer {
     const reception = {
       agent: options.agent,
       greeting: frame(FRAME.greeting, options.identity),
+      standing: standing('/proc/self'),
       odd: options.odd,
       mayHold: (bytes: number) => {
         if (held + bytes > MOST_HELD) return false;

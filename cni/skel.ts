@@ -20,6 +20,8 @@ export interface Outcome {
 export interface RunPluginOptions {
   /** How a namespace's path is compared with our own; tests put their own here. */
   look?: LookAtNamespace;
+  /** In place of decodeConf: by who has decoded the same before. */
+  decode?: typeof decodeConf;
 }
 
 type Verb = Exclude<Command, 'VERSION'>;
@@ -53,7 +55,7 @@ export async function runPlugin<C>(
   let decoded: DecodedConf = { version: '1.1.0' };
   try {
     const input = await readInput(ambient);
-    decoded = decodeConf(input, plugin.config.schema);
+    decoded = (options.decode ?? decodeConf)(input, plugin.config.schema);
     const stdout = await answer(plugin, ambient, command, input, decoded, options.look ?? lookAtNamespace);
     return { status: 0, stdout, stderr: '' };
   } catch (error) {

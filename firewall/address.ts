@@ -12,14 +12,19 @@ export interface Source {
   address: string;
 }
 
+/** The library's own choice tries IPv6 first: an exception, and so a stack trace, for each IPv4 text. */
+function readerOf(text: string): typeof ipaddr.IPv4 | typeof ipaddr.IPv6 {
+  return text.includes(':') ? ipaddr.IPv6 : ipaddr.IPv4;
+}
+
 /** Reads addresses without prefix length; throws CniError(invalidConfig) for anything else. */
 export function parseSources(sources: readonly string[]): Source[] {
   const seen = new Map<string, Source>();
   for (const text of sources) {
-    if (!ipaddr.isValid(text) || text.includes('%')) {
+    if (!readerOf(text).isValid(text) || text.includes('%')) {
       throw new CniError(ErrorCode.invalidConfig, `cannot masquerade ${text}: it is not an IP address`);
     }
-    const parsed = ipaddr.parse(text);
+    const parsed = readerOf(text).parse(text);
     const address = parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();
     seen.set(address, { family: parsed.kind() === 'ipv6' ? 6 : 4, address });
   }
@@ -28,7 +33,7 @@ export function parseSources(sources: readonly string[]): Source[] {
 
 /** Whether parseExceptions takes it. */
 export function isPrefix(text: string): boolean {
-  return ipaddr.isValidCIDR(text) && !text.endsWith('/0');
+  return readerOf(text).isValidCIDR(text) && !text.endsWith('/0');
 }
 
 /**
@@ -38,13 +43,13 @@ export function isPrefix(text: string): boolean {
 export function parseExceptions(except: readonly string[]): Record<IpFamily, string[]> {
   const prefixes: Record<IpFamily, Set<string>> = { 4: new Set([MULTICAST[4]]), 6: new Set([MULTICAST[6]]) };
   for (const text of except) {
-    if (!ipaddr.isValidCIDR(text)) {
+    if (!readerOf(text).isValidCIDR(text)) {
       throw new CniError(
         ErrorCode.invalidConfig,
         `cannot except ${text} from masquerade: it is not a prefix`,
       );
     }
-    const [address, length] = ipaddr.parseCIDR(text);
+    const [address, length] = readerOf(text).parseCIDR(text);
     if (length === 0) {
       throw new CniError(
         ErrorCode.invalidConfig,

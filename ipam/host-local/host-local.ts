@@ -10,10 +10,22 @@ import { allocate, collect, exhausted, heldBy, namesOf, releaseAll, wishesOf } f
 import { type HostLocal, readHostLocal } from './config.ts';
 import { rangeFor } from './ranges.ts';
 
+/** What was read of a configuration is read once: it is looked at before anything is touched, and again when an address is taken. */
+const read = remembering(readHostLocal);
+
+function remembering(make: (config: IpamNetConf) => HostLocal): (config: IpamNetConf) => HostLocal {
+  const known = new WeakMap<IpamNetConf, HostLocal>();
+  return (config) => {
+    const found = known.get(config) ?? make(config);
+    known.set(config, found);
+    return found;
+  };
+}
+
 /** Addresses from ranges, kept as files on this host: the reference's host-local, with the same files. */
 export const hostLocal: Ipam = {
   type: 'host-local',
-  validate: (config) => void readHostLocal(config),
+  validate: (config) => void read(config),
   add: (request) => addLeases(request, true),
   check: checkLeases,
 
@@ -28,7 +40,7 @@ export const hostLocal: Ipam = {
   },
 
   async status({ config, ambient }) {
-    const { sets } = readHostLocal(config);
+    const { sets } = read(config);
     const store = storeOf(config, ambient);
     for (const set of sets) {
       if (store.anyFree(namesOf(set, undefined))) continue;
@@ -40,7 +52,7 @@ export const hostLocal: Ipam = {
 /** ADD; `adopt` as `allocate` has it. Throws CniError. */
 export async function addLeases(request: IpamRequest, adopt: boolean): Promise<IpamResult> {
   const { config, id, args, ambient } = request;
-  const { conf, sets, routes } = readHostLocal(config);
+  const { conf, sets, routes } = read(config);
   const wishes = wishesOf(sets, askedAddresses(conf, args));
   const dns = conf.ipam.resolvConf ? readResolvConf(conf.ipam.resolvConf) : {};
   const { ips, adopted } = await storeOf(config, ambient).locked((leases) => {
@@ -64,7 +76,7 @@ function storeOf(config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseSto
  * when it has no such address, the attachment must hold one at least (all that the reference looks for).
  */
 async function checkLeases({ config, id, prevResult, ambient }: IpamRequest): Promise<void> {
-  const local = readHostLocal(config);
+  const local = read(config);
   const store = storeOf(config, ambient);
   const expected = prevResult === undefined ? [] : ownAddresses(prevResult, id, local);
   for (const address of expected) checkOne(address, store.peek(address), id);
