@@ -90,11 +90,13 @@ function* split(bytes: Uint8Array): Generator<RawMessage> {
  * Listens to groups of a namespace opened by openDoor(); everything after the returned promise is fulfilled is seen.
  * It keeps the process alive until closed, and stays open when the Namespace is closed. Throws an Error with `code`.
  * @param decode for listeners that want to know less than decodeEvent() reads
+ * @param types of messages of NETLINK_ROUTE (RTM_*) that are of interest: for others this process is not even woken
  */
 export async function monitor<E = Event>(
   ns: Namespace,
   groups: readonly Group[],
   decode: (family: Family, message: RawMessage) => E | undefined = decodeEvent as never,
+  types?: readonly number[],
 ): Promise<Monitor<E>> {
   const stream = new EventStream<E>(decode);
   const native = loadNative();
@@ -105,11 +107,19 @@ export async function monitor<E = Event>(
         .flatMap(([of, list]) => (of === family ? list : []));
       if (numbers.length === 0) continue;
       const index = family === 'route' ? 0 : 1;
-      const id = await native.openMonitor(handleOf(ns), index, Uint32Array.from(numbers), (bytes, errno) => {
+      const listener = (bytes: Uint8Array | undefined, errno: number) => {
         if (bytes !== undefined) stream.take(family, bytes);
         else if (errnoName(errno) === 'ENOBUFS') stream.push({ kind: 'overrun' });
         else stream.close();
-      });
+      };
+      const wanted = family === 'route' && types ? [Uint32Array.from(types)] : [];
+      const id = await native.openMonitor(
+        handleOf(ns),
+        index,
+        Uint32Array.from(numbers),
+        listener,
+        ...wanted,
+      );
       stream.closers.push(() => native.closeMonitor(id));
     }
   } catch (error) {

@@ -38,6 +38,8 @@ export interface Native {
     family: number,
     groups: Uint32Array,
     listener: (bytes: Uint8Array | undefined, errno: number) => void,
+    /** NETLINK_ROUTE only: numbers of messages; others do not even wake the listener. Absent: all. */
+    types?: Uint32Array,
   ): Promise<number>;
   closeMonitor(id: number): void;
   /** Who is at the other end of a connected Unix socket (SO_PEERCRED); `pid` is 0 outside of our PID namespace. */

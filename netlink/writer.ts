@@ -9,8 +9,9 @@ export function align(length: number): number {
 }
 
 export class Writer {
-  #bytes = new Uint8Array(512);
-  view = new DataView(this.#bytes.buffer);
+  // Of the pool: memory of its own for each message costs more than writing it.
+  #bytes: Uint8Array = Buffer.allocUnsafe(512).fill(0);
+  view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
   #length = 0;
 
   get length(): number {
@@ -39,7 +40,8 @@ export class Writer {
     this.reserve(align(this.#length) - this.#length);
   }
 
+  /** What was written; nothing may be appended any more. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    return this.#bytes.subarray(0, this.#length);
   }
 }
