@@ -71,7 +71,7 @@ plots: node_modules/.installed ## draw what the last `make bench` found: docs/*.
 
 bench-throughput: build ## measure TCP, UDP, round trips and CPU between containers on two hosts, by weft and by hand (root; some minutes)
 	scripts/install-packages.sh test
-	$(BIN)/tsx bench/throughput.ts
+	$(BIN)/tsx bench/throughput.ts --json dist/throughput.json --into docs/throughput.md
 
 install: build ## put the executables where runtimes look, weft on the path, and the agent's unit [DESTDIR= BINDIR= SBINDIR= UNITDIR=]
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR)

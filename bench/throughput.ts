@@ -3,9 +3,10 @@
  * of them alike; of each the best round counts, because others can only slow it down. What is compared are ratios to the hosts' own best.
  *
  * Usage: tsx bench/throughput.ts [--mtu 1500,9000] [--rounds 10] [--seconds 1] [--only WORD,...] [--nat] [--weft DIR] [--json FILE]
+ *                               [--into FILE.md]
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     nat: { type: 'boolean', default: false },
     weft: { type: 'string', default: path.resolve(import.meta.dirname, '../dist/bin') },
     json: { type: 'string' },
+    into: { type: 'string' },
   },
 });
 
@@ -82,14 +84,26 @@ function bestOf({ mtu, path: name, samples }: Row): Best {
   return { mtu, path: name, best: Object.fromEntries(entries) as Sample };
 }
 
-function report(all: readonly Best[]): string {
+function cells(all: readonly Best[]): string[][] {
   const head = ['MTU', 'PATH', ...MEASURES.flatMap(({ title }) => [title, 'RATIO'])];
   const lines = all.map(({ mtu, path: name, best }) => {
     const hosts = all.find((row) => row.mtu === mtu)?.best ?? best;
-    const cells = MEASURES.flatMap(({ key, show }) => [show(best[key]), (best[key] / hosts[key]).toFixed(2)]);
-    return [`${mtu}`, name, ...cells];
+    const values = MEASURES.flatMap(({ key, show }) => [
+      show(best[key]),
+      (best[key] / hosts[key]).toFixed(2),
+    ]);
+    return [`${mtu}`, name, ...values];
   });
-  return table([head, ...lines]).join('\n');
+  return [head, ...lines];
+}
+
+/** Puts the table between the marks of a document. */
+function document(file: string, machine: string, [head = [], ...lines]: string[][]): void {
+  const row = (words: readonly string[]) => `| ${words.join(' | ')} |`;
+  const rule = head.map((_, i) => (i < 2 ? '---' : '---:'));
+  const text = [`${machine}.`, '', row(head), row(rule), ...lines.map(row)].join('\n');
+  const marks = /(<!-- bench: throughput -->\n)[\s\S]*?(<!-- end -->)/;
+  writeFileSync(file, readFileSync(file, 'utf8').replace(marks, `$1\n${text}\n\n$2`));
 }
 
 if (!/^[1-9]\d?$/.test(values.seconds))
@@ -111,7 +125,9 @@ try {
   for (const mtu of values.mtu.split(',').map(Number)) all.push(...(await rows(mtu, pingpong)));
   const [cpu] = os.cpus();
   const machine = `Linux ${os.release()}, ${os.cpus().length} × ${cpu?.model}; load ${load} before, ${os.loadavg()[0]?.toFixed(1)} after; the best of ${values.rounds} rounds; ${values.nat ? 'with' : 'without'} masquerade`;
-  process.stdout.write(`${machine}\n\n${report(all.map(bestOf))}\n`);
+  const found = cells(all.map(bestOf));
+  process.stdout.write(`${machine}\n\n${table(found).join('\n')}\n`);
+  if (values.into !== undefined) document(values.into, machine, found);
   if (values.json !== undefined)
     writeFileSync(values.json, `${JSON.stringify({ machine, rows: all }, null, 1)}\n`);
 } finally {
