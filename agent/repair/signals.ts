@@ -53,14 +53,16 @@ function authorOf(payload: Uint8Array): string {
 /** `host` must be of openDoor(). `arrived` is called for every notification. Throws an Error with `code`. */
 export async function signals(host: Namespace, arrived: () => void): Promise<Monitor<Signal>> {
   const groups = ['link', 'address', 'route', 'netconf'] as const;
+  // The kernel drops the others: most of what an ADD causes does not even wake this process.
+  const types = [...ROUTE_TYPES, RTM_NEWNETCONF];
   const read = (family: Family, message: RawMessage) => {
     arrived();
     return readSignal(family, message);
   };
   try {
-    return await monitor(host, [...groups, 'nftables'], read);
+    return await monitor(host, [...groups, 'nftables'], read, types);
   } catch {
     // A kernel without nf_tables.
-    return await monitor(host, groups, read);
+    return await monitor(host, groups, read, types);
   }
 }
