@@ -8,13 +8,20 @@ export interface ContactState {
 
 export class Contact {
   readonly #now: () => number;
-  readonly #changed: (state: ContactState) => void;
+  readonly #told: (words: string, more: Readonly<Record<string, unknown>>) => void;
+  readonly #where: string;
   #state: ContactState;
   #known = false;
 
-  constructor(now: () => number, changed: (state: ContactState) => void) {
+  /** @param where the registry, as messages name it */
+  constructor(
+    now: () => number,
+    where: string,
+    told: (words: string, more: Readonly<Record<string, unknown>>) => void,
+  ) {
     this.#now = now;
-    this.#changed = changed;
+    this.#where = where;
+    this.#told = told;
     this.#state = { reachable: false, since: now() };
   }
 
@@ -35,6 +42,8 @@ export class Contact {
   #set(state: ContactState): void {
     this.#known = true;
     this.#state = state;
-    this.#changed(state);
+    const { reachable, error } = state;
+    const words = reachable ? 'the registry answers' : 'the registry cannot be reached';
+    this.#told(words, { registry: this.#where, ...(error !== undefined && { error }) });
   }
 }

@@ -10,9 +10,10 @@ import { Contact } from './contact.ts';
 import { essentialChanges, sameNetwork } from './difference.ts';
 import { KernelSide } from './kernel-side.ts';
 import { leasedAddresses } from './leased.ts';
-import { memberOf, sameList, withMember } from './members.ts';
+import { EMPTY, memberOf, sameList, withMember } from './members.ts';
 import { MembershipView } from './membership-view.ts';
 import type { HostNetworkOptions, Wanted } from './network-options.ts';
+import { ownAddresses } from './own-addresses.ts';
 import { OwnRoutes } from './own-routes.ts';
 import { Problems } from './problems.ts';
 import { Rounds } from './rounds.ts';
@@ -21,7 +22,6 @@ import { Stretch } from './stretch.ts';
 import { type NetworkSummary, summarize } from './summary.ts';
 import { lostSubnets, Overlap, refusedChange, renamed, stillHeld, takenSubnet, wordsOf } from './words.ts';
 
-const EMPTY: NetworkState = { members: [], endpoints: [] };
 /** Milliseconds between two looks at the host's addresses that nothing gave rise to. */
 const ADDRESSES_LAST = 4000;
 
@@ -38,6 +38,8 @@ export class HostNetwork {
   /** What is in the kernel and the registry; a conflist that changed may want another. */
   #network: ClusterNetwork | undefined;
   #member: Member | undefined;
+  /** What it held before it joined last. */
+  #before: readonly string[] = [];
   #joined = false;
   #watch: Watch | undefined;
   #state: NetworkState = EMPTY;
@@ -59,10 +61,8 @@ export class HostNetwork {
     this.#options = options;
     this.#wanted = wanted;
     this.#problems = new Problems((kind, words) => hooks.problem(name, kind, words));
-    this.#contact = new Contact(now, ({ reachable, error }) => {
-      const words = reachable ? 'the registry answers' : 'the registry cannot be reached';
-      hooks.told(name, words, { registry: options.registry.where, ...(error !== undefined && { error }) });
-    });
+    const told = (words: string, more?: object) => hooks.told(name, words, { ...more });
+    this.#contact = new Contact(now, options.registry.where, told);
     const saved = readSaved(paths.cacheDir, name);
     this.#host = options.host;
     if (saved) this.#takeUp(saved);
@@ -75,18 +75,29 @@ export class HostNetwork {
         this.#tellPlugins();
       },
     });
-    this.#routes = new OwnRoutes(options.parts);
+    this.#routes = new OwnRoutes(options.parts, options.rivals);
     this.#view = new MembershipView(paths.cacheDir);
     this.#stretch = new Stretch({ ...options, host: this.#host, since: saved?.written });
     this.#rounds = new Rounds(() => this.#round());
     this.#rounds.soon();
   }
 
+  /** What is in the kernel and the registry, or shall be. */
+  get network(): ClusterNetwork | undefined {
+    return this.#network ?? this.#wanted?.network;
+  }
+
+  get isMember(): boolean {
+    return this.#member !== undefined;
+  }
+
   /** The conflist says something else now, or is gone. */
   change(wanted: Wanted | undefined): void {
     if (wanted === undefined && this.#wanted !== undefined) {
-      const words = 'the conflist is gone: the network stays until "weft network leave"';
-      this.#options.hooks.told(this.name, words);
+      this.#options.hooks.told(
+        this.name,
+        'the conflist is gone: the network stays until "weft network leave"',
+      );
     }
     this.#wanted = wanted;
     this.#rounds.soon();
@@ -151,7 +162,7 @@ export class HostNetwork {
     const host = this.#host;
     const sessions = await this.#kernel.sessions();
     return summarize({
-      ...{ name: this.name, host, file: this.#wanted?.file, network: this.#network ?? this.#wanted?.network },
+      ...{ name: this.name, host, file: this.#wanted?.file, network: this.network },
       registry: { where: registry.where, ...this.#contact.state },
       ...{ joined: this.#joined, member: this.#member, state: this.#state, seen: this.#seen },
       ...{ mtu: this.#mtu, device: this.#kernel.device, leases: this.#leases().length },
@@ -184,19 +195,14 @@ export class HostNetwork {
 
   /** Throws when something has to be done again soon; it is in the problems then. */
   async #round(): Promise<void> {
-    await this.#configure();
-    if (this.#network === undefined) return;
-    const steps = [
-      // First what needs no registry: after a reboot it may be long in coming.
-      ...(!this.#kernel.isOpen ? [() => this.#apply()] : []),
-      () => this.#join(),
-      () => this.#apply(),
-      () => this.#kernel.look(),
-      () => this.#keepStretch(),
-    ];
+    // The kernel before the registry as well, which may be long in coming.
+    const apply = () => this.#apply();
+    const steps = [() => this.#configure(), apply, () => this.#join(), apply, () => this.#kernel.look()];
     // What goes wrong in one is no reason to leave the others.
     const errors: unknown[] = [];
-    for (const step of steps) await step().catch((error: unknown) => errors.push(error));
+    for (const step of [...steps, () => this.#keepStretch()])
+      await step().catch((error: unknown) => errors.push(error));
+    if (this.#member) this.#problems.set('lost', lostSubnets(this.#before, this.#member, this.#leases()));
     this.#tellPlugins();
     if (errors.length > 0) throw errors[0];
   }
@@ -241,15 +247,19 @@ export class HostNetwork {
   async #join(): Promise<void> {
     const { registry, parts, hooks } = this.#options;
     const host = this.#host;
-    const network = this.#network as ClusterNetwork;
+    const network = this.#network;
+    if (network === undefined) return;
     // Containers that come and go by the hundred say nothing of the host's own addresses.
     if (this.#joined && this.#isListed() && performance.now() - this.#looked < ADDRESSES_LAST) return;
     try {
-      const addresses = await this.#addresses();
+      const addresses = await ownAddresses(parts, this.#options.addresses, this.#member?.addresses ?? []);
       this.#looked = performance.now();
       await this.#refuseOverlaps(network);
       const moved = this.#member !== undefined && !sameList(this.#member.addresses, addresses);
-      if (this.#joined && !moved && this.#isListed()) return;
+      if (this.#joined && !moved && this.#isListed()) {
+        this.#problems.set('member', undefined);
+        return;
+      }
       const mac = parts.mac(network, host);
       const before = this.#member?.subnets ?? [];
       const member = await registry.join({
@@ -257,10 +267,10 @@ export class HostNetwork {
         ...(mac !== undefined && { mac }),
       });
       this.#contact.reached();
-      this.#problems.set('member', lostSubnets(before, member, this.#leases()));
-      const { subnets } = member;
+      this.#problems.set('member', undefined);
+      this.#before = before;
       hooks.told(this.name, moved && this.#joined ? 'joined again: the host has other addresses' : 'joined', {
-        ...{ host, addresses, subnets },
+        ...{ host, addresses, subnets: member.subnets },
       });
       this.#member = member;
       this.#joined = true;
@@ -281,15 +291,6 @@ export class HostNetwork {
     if (unreachable && this.#member !== undefined) return;
     if (error instanceof Overlap) this.#problems.set('overlap', words);
     else this.#problems.set('member', unreachable ? `${words}: it is tried again` : words);
-  }
-
-  async #addresses(): Promise<readonly string[]> {
-    const { parts, addresses } = this.#options;
-    const found = await parts.addresses(addresses);
-    if (found.length > 0) return found;
-    // A link that is down for a moment is no reason to leave.
-    if (this.#member !== undefined && this.#member.addresses.length > 0) return this.#member.addresses;
-    throw new Error('this host has no address that others could reach it by: say which with --address');
   }
 
   async #refuseOverlaps(network: ClusterNetwork): Promise<void> {
@@ -372,7 +373,7 @@ export class HostNetwork {
   }
 
   #tellPlugins(): void {
-    const network = this.#network ?? this.#wanted?.network;
+    const { network } = this;
     if (network === undefined) return;
     this.#view.tell({
       ...{ network, host: this.#host, member: this.#member, state: this.#state, mtu: this.#mtu },

@@ -4,6 +4,8 @@ import type { Member, NetworkState } from '../../cluster/registry.ts';
 import { overlap } from '../../cni/prefix.ts';
 import type { Membership } from '../../ipam/cluster/membership.ts';
 
+export const EMPTY: NetworkState = { members: [], endpoints: [] };
+
 /** What the plugins were told of this host, as the registry would have it. */
 export function memberOf({ host, subnets, borrowed }: Membership, addresses: readonly string[]): Member {
   return { host, addresses, subnets, borrowed };

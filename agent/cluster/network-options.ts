@@ -33,6 +33,8 @@ export interface HostNetworkOptions {
   records: Records;
   /** Of those records that are of this host and boot. */
   isHere(record: { boot: string; host: string }): boolean;
+  /** Other networks of this host that were there before this one: it must leave their pools alone. */
+  rivals(): readonly ClusterNetwork[];
   hooks: HostNetworkHooks;
   /** Milliseconds since the epoch. */
   now(): number;

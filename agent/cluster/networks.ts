@@ -1,4 +1,5 @@
 /** All networks between hosts of this host: those that conflists name, and those that it is still a member of. */
+import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Member } from '../../cluster/registry.ts';
 import type { Paths } from '../../cni/ambient.ts';
 import { HostNetwork } from './host-network.ts';
@@ -9,7 +10,7 @@ import { type WantedNetworks, wantedNetworks } from './wanted.ts';
 import { watchFolder } from './watch-folder.ts';
 import { wordsOf } from './words.ts';
 
-export interface NetworksOptions extends Omit<HostNetworkOptions, 'name'> {
+export interface NetworksOptions extends Omit<HostNetworkOptions, 'name' | 'rivals'> {
   paths: Paths;
   /** Where attachments' records are. */
   recordFolder: string;
@@ -126,10 +127,17 @@ export class Networks {
     const network = this.#networks.get(name);
     if (network) network.change(wanted);
     else {
-      const made = new HostNetwork({ ...this.#options, name }, wanted);
+      const made = new HostNetwork({ ...this.#options, name, rivals: () => this.#before(name) }, wanted);
       if (this.#validUntil !== undefined) made.renewed(this.#validUntil);
       this.#networks.set(name, made);
     }
+  }
+
+  /** Members come first; of those that are none yet, that with the first name. */
+  #before(name: string): ClusterNetwork[] {
+    return [...this.#networks.values()].flatMap((other) =>
+      other.name !== name && other.network && (other.isMember || other.name < name) ? [other.network] : [],
+    );
   }
 
   #tellFault(file: string, error: string | undefined): void {

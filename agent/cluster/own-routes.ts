@@ -1,18 +1,21 @@
-/** Whether the host's own routes leave a network's pools alone; asked now and then. */
+/** Whether the host's own routes, and its other networks, leave a network's pools alone; asked now and then. */
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Parts } from './parts.ts';
-import { overlapWords } from './words.ts';
+import { overlapWords, poolOfAnother } from './words.ts';
 
 /** Milliseconds between two looks. */
 const LASTS = 30_000;
 
 export class OwnRoutes {
   readonly #parts: Parts;
+  readonly #rivals: () => readonly ClusterNetwork[];
   #looked = Number.NEGATIVE_INFINITY;
   #found: string | undefined;
 
-  constructor(parts: Parts) {
+  /** @param rivals other networks of this host that were there before */
+  constructor(parts: Parts, rivals: () => readonly ClusterNetwork[]) {
     this.#parts = parts;
+    this.#rivals = rivals;
   }
 
   /**
@@ -25,6 +28,8 @@ export class OwnRoutes {
     held: readonly string[],
     anew: boolean,
   ): Promise<string | undefined> {
+    const rival = held.length === 0 ? poolOfAnother(network, this.#rivals()) : undefined;
+    if (rival !== undefined) return rival;
     if (!anew && performance.now() - this.#looked < LASTS) return this.#found;
     const routes = await this.#parts.overlaps(network, held);
     this.#found = routes.length > 0 ? overlapWords(network, routes) : undefined;

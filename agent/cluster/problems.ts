@@ -1,8 +1,10 @@
 /** What is wrong with a network on this host, one thing of each kind at a time; each is told once. */
 
 export type ProblemKind =
-  /** This host is no member, or its place in the registry is not what it was. */
+  /** This host is no member, or cannot say who it is. */
   | 'member'
+  /** Containers have addresses of a subnet that went to another host. */
+  | 'lost'
   /** It was given another name while containers hold addresses. */
   | 'name'
   /** Another host holds what this one holds. */

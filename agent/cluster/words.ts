@@ -21,6 +21,22 @@ export function overlapWords({ pools }: ClusterNetwork, routes: readonly string[
   );
 }
 
+/** Undefined where no pool is another network's. */
+export function poolOfAnother(
+  { pools }: ClusterNetwork,
+  others: readonly ClusterNetwork[],
+): string | undefined {
+  for (const { prefix } of pools) {
+    for (const other of others) {
+      const theirs = other.pools.find((pool) => overlap(pool.prefix, prefix));
+      if (theirs) {
+        return `the network's pool ${prefix} overlaps ${theirs.prefix} of network ${other.name}: choose another pool, on all hosts`;
+      }
+    }
+  }
+  return undefined;
+}
+
 export function refusedChange(file: string, changes: readonly string[], held: number): string {
   return (
     `${file} changes ${changes.join(' and ')}: not done while containers here hold ${many(held)} of the network, which it would cut off: ` +

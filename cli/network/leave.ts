@@ -66,6 +66,7 @@ async function alone(
           parts: hostParts({ door, host, speaker }),
           records: new Records(recordFolder(paths.cacheDir)),
           isHere: () => true,
+          rivals: () => [],
           hooks: { corrected: () => {}, problem: () => {}, told: () => {} },
         },
         undefined,

@@ -1,5 +1,6 @@
 /** Agents of several hosts and one registry: containers reach each other, whatever happens to agents, hosts and registry. */
 
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { installConflist } from '../support/conflist.ts';
@@ -48,6 +49,16 @@ t.test('bgp: routes by sessions, which the agent starts and shows', { skip }, as
     return problems.length === 0 && sessions.length > 0 && sessions.every(({ established }) => established);
   });
   t.ok(await ping(one.netns, two.v6));
+
+  await b.weft('net', 'del', 'podnet', two.netns);
+  rmSync(join(b.dirs.conf, '10-podnet.conflist'));
+  await until('the agent has seen it', async () => (await b.network()).file === undefined);
+  await b.weft('network', 'leave', 'podnet');
+  await until('its routes are gone', async () => {
+    const routes = [...(await ip(a.netns, 'route')), ...(await ip(a.netns, '-6', 'route'))];
+    return routes.filter(({ protocol }) => protocol === 'bird').length === 0;
+  });
+  t.equal((await b.exec('pgrep', ['-x', 'bird'], { mayFail: true })).stdout, '', 'its daemon has ended');
 });
 
 t.test('etcd: an outage changes nothing but for hosts that come', { skip }, async (t) => {
@@ -77,6 +88,13 @@ t.test('etcd: an outage changes nothing but for hosts that come', { skip }, asyn
     return status !== 0 && JSON.parse(stdout).code === 11 && /lapsed at/.test(stdout);
   });
   t.ok(await ping(one.netns, two.v4), 'those that run keep their network');
+
+  // An agent that is told to stop waits for nobody.
+  const unheard = await lab.host(4);
+  await installConflist(unheard, conflist({ type: 'vxlan' }));
+  const stopping = await unheard.agent({ registry: registry.location });
+  await stopping.signal('TERM');
+  await stopping.ended();
 
   registry.resume();
   await until('they come again', async () => (await refused()).status === 0);

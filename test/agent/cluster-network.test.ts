@@ -89,6 +89,18 @@ t.test('a pool that overlaps a route of the host is refused by its name', async 
   await joined(a);
 });
 
+t.test('a pool that another network of the host has is refused', async (t) => {
+  const registries = new MemoryRegistries();
+  const a = new FakeHost(t, 'a', '192.0.2.1');
+  const other = { ...VXLAN, name: 'first', pools: [{ prefix: '10.244.128.0/17', blockLength: 24 }] };
+  const rivals = [other];
+  const network = a.start(t, registries, VXLAN, { rivals: () => rivals });
+  await a.problem(/pool 10\.244\.0\.0\/16 overlaps 10\.244\.128\.0\/17 of network first: choose/);
+  rivals.pop();
+  network.look();
+  await joined(a);
+});
+
 t.test('a second host of the same name is refused', async (t) => {
   const registries = new MemoryRegistries();
   const [a, twin] = [new FakeHost(t, 'a', '192.0.2.1'), new FakeHost(t, 'a', '192.0.2.9')];

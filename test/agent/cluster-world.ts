@@ -100,6 +100,7 @@ export class FakeHost implements Parts {
       addresses: [],
       records: new Records(join(this.paths.cacheDir, 'weft', 'attachments')),
       isHere: () => true,
+      rivals: () => [],
       hooks: {
         corrected: () => {},
         problem: (_, kind, words) =>
