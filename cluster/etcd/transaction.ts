@@ -1,7 +1,7 @@
 /** From a change to etcd's transaction: what must still be so, and what is done then. Pure. */
 import { contains, parseAddress } from '../../cni/prefix.ts';
 import { prefixOf } from '../registry/blocks.ts';
-import type { Change } from '../registry/store.ts';
+import { type Change, MOST_ENDPOINTS } from '../registry/store.ts';
 import type { Member } from '../registry.ts';
 import { encode, type Json } from './client.ts';
 import {
@@ -65,6 +65,19 @@ class Transaction {
     for (const block of member.subnets) this.#claim(host, block);
     for (const address of member.borrowed ?? []) this.#borrow(host, address);
     this.put(key, formatMember(member));
+    this.#takeAlong(host);
+  }
+
+  /** Containers that hang on another lease of this host would go with that one. Those that are too many here are published again when they do. */
+  #takeAlong(host: string): void {
+    const elsewhere = [...this.#seen].filter(
+      ([key, { endpoint, lease }]) =>
+        lease !== this.#lease && key.startsWith('endpoints/') && endpoint?.[0]?.host === host,
+    );
+    for (const [key, { value }] of elsewhere.slice(0, MOST_ENDPOINTS)) {
+      this.unchanged(key);
+      this.put(key, value);
+    }
   }
 
   /** By the record, and by the keys themselves: a record may have been lost or changed by hand. */

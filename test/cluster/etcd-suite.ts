@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import type { Member } from '../../cluster/registry.ts';
 import { type Etcd, makeCertificates, makeEtcd } from '../support/etcd.ts';
 import { until } from '../support/until.ts';
 import { clashes, containers, etcdAt, follow, open, POOL, POOL6, request, told } from './registry-support.ts';
@@ -88,6 +89,41 @@ t.test('blocks and borrowed addresses of one pool', async (t) => {
   const rest = await registry.giveBack({ ...own, subnets: [...borrowed, full.subnets[2] ?? ''] });
   t.same([rest.borrowed, rest.subnets], [undefined, full.subnets.slice(0, 2)]);
   t.same(clashes((await registry.read('pods')).members), []);
+});
+
+t.test('hosts that extend and give back at once: no block and no address is with two', async (t) => {
+  const etcd = await makeEtcd(t);
+  const pool = { prefix: '10.5.0.0/26', blockLength: 29 };
+  const numbers = [1, 2, 3, 4, 5, 6];
+  const clients = await Promise.all(
+    numbers.map(async (number) => {
+      const { registry } = await open(t, etcdAt(etcd.address));
+      return { number, registry, joined: await registry.join(request(number, { pools: [pool] })) };
+    }),
+  );
+  const looks = await Promise.all(
+    clients.map(async ({ number, registry, joined }) => {
+      const own = { network: 'pods', host: `host-${number}` };
+      let member = joined;
+      const seen: Member[][] = [];
+      for (let round = 0; round < 12; round += 1) {
+        member = await registry.extend({ ...own, pool, count: 3 }).catch(() => member);
+        seen.push([...(await registry.read('pods')).members]);
+        const given = [...member.subnets.slice(1), ...(member.borrowed ?? []).slice(round % 2)];
+        if (round % 3 === number % 3) member = await registry.giveBack({ ...own, subnets: given });
+      }
+      return seen;
+    }),
+  );
+  for (const members of looks.flat()) {
+    const borrowed = members.flatMap((member) => member.borrowed ?? []);
+    if (new Set(borrowed).size !== borrowed.length || clashes(members).length > 0)
+      t.fail('held twice', { members });
+  }
+  t.ok(
+    looks.flat().some((members) => members.some((member) => member.borrowed)),
+    'some had to borrow',
+  );
 });
 
 t.test('endpoints: more than a transaction takes, a container that moves, a stale publication', async (t) => {
