@@ -42,11 +42,6 @@ async function measureOne(
     ];
     return { done, took: Math.round(last - first) };
   };
-  // The bridge and the base rules stand: what is measured is containers.
-  const [warmUp = ''] = namespaces;
-  for (const verb of ['ADD', 'DEL'] as const) {
-    await host.run([job(verb, { number: namespaces.length, netns: warmUp, ifname: 'eth0' })]);
-  }
   const fallenBack = await fallbacks(contestant);
   const memory = agent === undefined ? undefined : await memoryBefore(agent);
   const add = await all('ADD');

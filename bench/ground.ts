@@ -40,7 +40,7 @@ export interface Ground {
   /** Compiled from bench/floor.c. */
   readonly floor: string;
   host(name: string): Promise<Host>;
-  /** Makes network namespaces that all hosts see; returns their files. */
+  /** Makes network namespaces that all hosts see, unless they are there; returns their files. */
   namespaces(prefix: string, count: number): Promise<string[]>;
   /** Ends all callers, and what their jobs left running. The files go with this process. */
   close(): Promise<void>;
@@ -80,7 +80,9 @@ export async function openGround(): Promise<Ground> {
     },
     namespaces: async (prefix, count) => {
       const files = Array.from({ length: count }, (_, n) => path.join(dir, `${prefix}-${n}`));
-      const jobs = files.map((file) => shellJob(`touch '${file}'; unshare --net='${file}' true`));
+      const jobs = files.map((file) =>
+        shellJob(`[ -e '${file}' ] || { touch '${file}'; unshare --net='${file}' true; }`),
+      );
       await base.host.run(jobs, 4);
       return files;
     },
