@@ -71,10 +71,11 @@ function sortedByPool(subnets: readonly string[], pools: readonly Pool[]): strin
   return [...subnets].sort((a, b) => position(a) - position(b));
 }
 
-/** Why a host cannot have again exactly what it held; undefined when it can. */
+/** Why a host cannot have again exactly what it held; undefined when it can, or is registered already. */
 export function obstacle(state: NetworkState, held: Member): string | undefined {
   const own = memberOf(state, held.host);
-  if (own !== undefined && !own.addresses.some((address) => held.addresses.includes(address))) {
+  if (own !== undefined && own.addresses.length > 0) {
+    if (own.addresses.some((address) => held.addresses.includes(address))) return undefined;
     return `another machine is registered as ${held.host} now (${own.addresses.join(', ')})`;
   }
   for (const member of state.members.filter(({ host }) => host !== held.host)) {

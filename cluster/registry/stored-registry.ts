@@ -43,7 +43,8 @@ export class StoredRegistry implements Registry {
   readonly #random: () => number;
   /** What this host holds, by network and host, so that it can be taken again. */
   readonly #held = new Map<string, { network: string; member: Member; endpoints: readonly Endpoint[] }>();
-  readonly #restoring = new Set<string>();
+  /** Hosts for which that goes on; true: from the beginning. */
+  readonly #restoring = new Map<string, boolean>();
   #closed = false;
   /** What was published last, by network and host: an address that was lost to another host since is not fought for. */
   readonly #published = new Map<string, ReadonlySet<string>>();
@@ -143,10 +144,15 @@ export class StoredRegistry implements Registry {
 
   /** Takes what a host held on each network again, or nothing of it. Tried until the registry answers. */
   async #restore(host: string): Promise<void> {
-    if (this.#restoring.has(host)) return;
-    this.#restoring.add(host);
-    for (const [key, { network, member }] of this.#held) {
-      if (member.host === host) await this.#restoreOn(network, host, key);
+    const running = this.#restoring.has(host);
+    this.#restoring.set(host, true);
+    if (running) return;
+    // It may run out once more in the meantime.
+    while (this.#restoring.get(host)) {
+      this.#restoring.set(host, false);
+      for (const [key, { network, member }] of this.#held) {
+        if (member.host === host) await this.#restoreOn(network, host, key);
+      }
     }
     this.#restoring.delete(host);
   }
@@ -156,13 +162,14 @@ export class StoredRegistry implements Registry {
       const held = this.#held.get(key);
       if (held === undefined) return;
       try {
-        await this.#takeAgain(network, held.member);
+        const member = await this.#takeAgain(network, held.member);
         if (!this.#held.has(key)) return await this.leave(network, host);
-        await this.publish(network, host, held.endpoints);
-        this.#hooks.restored(network, held.member);
+        await this.publish(network, host, this.#held.get(key)?.endpoints ?? []);
+        this.#hooks.restored(network, member);
         return;
       } catch (error) {
-        if (error instanceof RegistryError && error.problem === 'taken') {
+        const isTaken = error instanceof RegistryError && error.problem === 'taken';
+        if (isTaken && this.#held.get(key) === held) {
           this.#held.delete(key);
           this.#hooks.gone(network, error);
           return;
@@ -172,8 +179,8 @@ export class StoredRegistry implements Registry {
     }
   }
 
-  async #takeAgain(network: string, member: Member): Promise<void> {
-    await this.#change(network, true, (state) => {
+  async #takeAgain(network: string, member: Member): Promise<Member> {
+    return this.#change(network, true, (state) => {
       const problem = obstacle(state, member);
       if (problem !== undefined) {
         throw new RegistryError(
@@ -182,7 +189,10 @@ export class StoredRegistry implements Registry {
             'it gets another subnet when it joins again; containers here that have addresses of the old one must be made anew',
         );
       }
-      return { change: { host: member.host, member }, done: true, result: undefined };
+      // Whoever asked us to join was faster, and has been told what it got.
+      const own = memberOf(state, member.host);
+      if (own !== undefined && own.addresses.length > 0) return { done: true, result: own };
+      return { change: { host: member.host, member }, done: true, result: member };
     });
   }
 

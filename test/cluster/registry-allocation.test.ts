@@ -8,6 +8,7 @@ import { freeBlock } from '../../cluster/registry/blocks.ts';
 import { StoredRegistry } from '../../cluster/registry/stored-registry.ts';
 import { type Member, type NetworkState, RegistryError } from '../../cluster/registry.ts';
 import { overlap } from '../../cni/prefix.ts';
+import { until } from '../support/until.ts';
 import { type Fault, Memory, MemoryStore } from './memory-store.ts';
 import { clashes, POOL, POOL6, request } from './registry-support.ts';
 
@@ -171,6 +172,73 @@ t.test('publication', async (t) => {
     put: [],
     remove: ['10.0.0.1', '10.0.0.2'],
   });
+});
+
+t.test('a registration that ran out', async (t) => {
+  const memory = new Memory();
+  const events: string[] = [];
+  let expire = () => {};
+  const hooks = {
+    renewed: () => {},
+    restored: (network: string, { host, subnets }: Member) =>
+      void events.push(`restored ${network} ${host} ${subnets}`),
+    gone: (network: string, error: Error) => void events.push(`gone ${network}: ${error.message}`),
+  };
+  const registry = new StoredRegistry(
+    (expired) => {
+      expire = () => {
+        memory.forget('host-1');
+        expired('host-1');
+      };
+      return new MemoryStore(memory);
+    },
+    hooks,
+    () => 0,
+  );
+  const first = await registry.join(request(1));
+  const endpoint = { address: '10.244.0.9', mac: '02:00:00:00:00:01', host: 'host-1' };
+  await registry.publish('pods', 'host-1', [endpoint]);
+  const before = memory.state();
+  memory.faults = ['look', 'before', 'after', 'stale'];
+  expire();
+  expire();
+  await until('it is restored', () => events.length > 0);
+  t.match(events[0], `restored pods host-1 ${first.subnets}`);
+  await until('its container too', () => memory.endpoints.size === 1);
+  t.same(memory.state(), before);
+  await until('nothing goes on', async () => {
+    const seen = events.length;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return events.length === seen;
+  });
+
+  // The agent joins while the same is taken again: what it is told it got is what it has.
+  for (let round = 0; round < 20; round += 1) {
+    memory.forget('host-1');
+    if (round % 2 === 0) memory.members.set('other', member('other', ...first.subnets));
+    expire();
+    const [again] = await Promise.all([
+      registry.join(request(1, { before: first.subnets })),
+      Promise.resolve(),
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    t.same(memory.members.get('host-1')?.subnets, again.subnets);
+    t.same(clashes(memory.state().members), []);
+    memory.forget('other');
+    memory.forget('host-1');
+    await registry.join(request(1, { before: first.subnets }));
+  }
+
+  events.length = 0;
+  memory.members.set('other', member('other', ...first.subnets));
+  expire();
+  await until('it is told', () => events.some((event) => event.startsWith('gone')));
+  t.match(
+    events.find((event) => event.startsWith('gone')),
+    /^gone pods: network pods: the registration of host host-1 ran out while memory could not be reached, and host other holds 10\.244\.\d+\.0\/24 now: /,
+  );
+  expire();
+  t.equal(memory.members.has('host-1'), false, 'and not tried again');
 });
 
 // The model: what each host believes that it holds is in the registry or was forgotten there, and never two have the same.
