@@ -98,9 +98,22 @@ export async function makePlace(t: Test): Promise<Place> {
   };
 }
 
-/** One object of `ip -j` per line: a difference is then short. */
+interface IpObject {
+  dst?: string;
+  addr_info?: { scope: string }[];
+}
+
+/**
+ * One object of `ip -j` per line: a difference is then short. Without what the kernel does by itself some time after a link came up: that
+ * it has a carrier, its address of its own, and the routes that belong to that.
+ */
 function split(line: string): string[] {
-  return (JSON.parse(line) as object[]).map((item) => JSON.stringify(item));
+  return (JSON.parse(line) as IpObject[])
+    .filter(({ dst = '' }) => !/^(fe80:|ff00:)/.test(dst))
+    .map(({ addr_info, ...item }) => {
+      const given = addr_info?.filter(({ scope }) => scope !== 'link');
+      return JSON.stringify({ ...item, operstate: undefined, ...(given && { addr_info: given }) });
+    });
 }
 
 /** What two snapshots differ in, as readable lines. */
