@@ -1,6 +1,6 @@
 /** What the plugins are told: the membership file, written when it changes. */
 import type { ClusterNetwork } from '../../cluster/network.ts';
-import type { Member, NetworkState } from '../../cluster/registry.ts';
+import type { NetworkState } from '../../cluster/registry.ts';
 import { writeMembership } from '../../ipam/cluster/membership.ts';
 import { elsewhere } from './members.ts';
 import { prefixesOf } from './parts.ts';
@@ -12,10 +12,10 @@ const UNKNOWN_MTU = 1280;
 export interface MembershipInput {
   network: ClusterNetwork;
   host: string;
-  member: Member | undefined;
   state: NetworkState;
-  /** Of the member's subnets, those that plugins may hand out. */
+  /** Of what the member holds, what plugins may hand out: blocks, and single addresses. */
   offered: readonly string[];
+  borrowed: readonly string[];
   mtu: number | undefined;
   device: string | undefined;
   problems: Problems;
@@ -35,13 +35,23 @@ export class MembershipView {
   }
 
   /** Throws an Error with `code`. */
-  tell({ network, host, member, state, offered, mtu, device, problems, validUntil }: MembershipInput): void {
+  tell({
+    network,
+    host,
+    state,
+    offered,
+    borrowed,
+    mtu,
+    device,
+    problems,
+    validUntil,
+  }: MembershipInput): void {
     const { name, backend, pools } = network;
     const words = problems.all();
     const away = backend === 'vxlan-l2' ? elsewhere(state, host, offered) : [];
     const membership = {
       ...{ network: name, host, pools: prefixesOf(pools), mtu: mtu ?? UNKNOWN_MTU },
-      ...{ subnets: [...offered], borrowed: [...(member?.borrowed ?? [])] },
+      ...{ subnets: [...offered], borrowed: [...borrowed] },
       ...(away.length > 0 && { away }),
       ...(device !== undefined && { device }),
       ...(validUntil !== undefined && { validUntil }),

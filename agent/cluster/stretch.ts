@@ -1,7 +1,7 @@
 /** What an L2 network needs besides: its containers are told to the other hosts, and its blocks follow the number of containers. */
 
-import type { ClusterNetwork } from '../../cluster/network.ts';
-import type { Member, NetworkState, Registry } from '../../cluster/registry.ts';
+import type { ClusterNetwork, Pool } from '../../cluster/network.ts';
+import { type Member, type NetworkState, type Registry, RegistryError } from '../../cluster/registry.ts';
 import type { Paths } from '../../cni/ambient.ts';
 import { overlap } from '../../cni/prefix.ts';
 import type { Records } from '../repair/records.ts';
@@ -14,6 +14,8 @@ const BORROWED = 8;
 /** Milliseconds for which a block must have been idle; and from when plugins no longer see it until it is given back. */
 const IDLE = 600_000;
 const RETIRE = 30_000;
+/** Milliseconds until a pool of which nothing was left is asked for again. */
+const EXHAUSTED_LASTS = 30_000;
 
 export interface StretchOptions {
   name: string;
@@ -34,6 +36,8 @@ export class Stretch {
   readonly #options: StretchOptions;
   readonly #claims: Claims;
   readonly #local: LocalEndpoints;
+  /** Pools of which nothing was left, and until when they are not asked for again. */
+  readonly #exhausted = new Map<string, number>();
   /** Blocks without a lease, and since when. */
   #idle = new Map<string, number>();
   /** Blocks that plugins no longer see, and since when. */
@@ -46,7 +50,7 @@ export class Stretch {
     this.#local = new LocalEndpoints({ network, host, dataDir: paths.dataDir });
   }
 
-  /** Of what the host holds, what plugins may hand out. */
+  /** Of what the host holds, blocks or addresses, what plugins may hand out. */
   offered(subnets: readonly string[]): string[] {
     return subnets.filter((subnet) => !this.#retiring.has(subnet));
   }
@@ -61,18 +65,12 @@ export class Stretch {
   }
 
   async #keepBlocks({ pools }: ClusterNetwork, member: Member): Promise<Member | undefined> {
-    const { name, registry, host, paths, now } = this.#options;
+    const { name, paths, now } = this.#options;
     const leased = leasedAddresses(paths.dataDir, name);
-    const { short, idle } = blockNeeds(pools, this.offered(member.subnets), member.borrowed ?? [], leased);
+    const [blocks, borrowed] = [this.offered(member.subnets), this.offered(member.borrowed ?? [])];
+    const { short, idle } = blockNeeds(pools, { blocks, borrowed, leased });
     let changed: Member | undefined;
-    for (const pool of short) {
-      // What was to be given back is needed after all.
-      const back = [...this.#retiring.keys()].find((block) => overlap(block, pool.prefix));
-      if (back !== undefined) {
-        this.#retiring.delete(back);
-        changed ??= member;
-      } else changed = await registry.extend({ network: name, host, pool, count: BORROWED });
-    }
+    for (const one of short) changed = (await this.#extend(one, member)) ?? changed;
     this.#idle = new Map(idle.map((block) => [block, this.#idle.get(block) ?? now()]));
     for (const [block, since] of this.#idle) {
       if (now() - since < (this.#options.idle ?? IDLE)) continue;
@@ -80,6 +78,26 @@ export class Stretch {
       changed ??= member;
     }
     return (await this.#giveBack(leased)) ?? changed;
+  }
+
+  /** Undefined where the pool has no more and there are some left: that is the next ADD's to say which finds none. Throws RegistryError. */
+  async #extend({ pool, free }: { pool: Pool; free: number }, member: Member): Promise<Member | undefined> {
+    const { name, registry, host, now } = this.#options;
+    // What was to be given back is needed after all.
+    const back = [...this.#retiring.keys()].find((block) => overlap(block, pool.prefix));
+    if (back !== undefined) {
+      this.#retiring.delete(back);
+      return member;
+    }
+    if (now() < (this.#exhausted.get(pool.prefix) ?? 0)) return undefined;
+    try {
+      return await registry.extend({ network: name, host, pool, count: BORROWED });
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.problem !== 'exhausted') throw error;
+      if (free <= 0) throw error;
+      this.#exhausted.set(pool.prefix, now() + EXHAUSTED_LASTS);
+      return undefined;
+    }
   }
 
   /** A plugin that read the membership file before may still lease from a block: it is looked at once more. */

@@ -326,3 +326,23 @@ t.test('L2: blocks follow the number of containers', async (t) => {
   const retired = await elapsed('it is given back', 3000, () => held() === 1);
   t.ok(retired >= 15_000);
 });
+
+t.test(
+  'L2: a pool of which nothing is left is a problem when no address is free, and not before',
+  async (t) => {
+    const registries = new MemoryRegistries();
+    const a = new FakeHost(t, 'a', '192.0.2.1');
+    // One block is all.
+    const small = { ...L2, pools: [{ prefix: '10.244.0.0/28', blockLength: 28 }] };
+    const network = a.start(t, registries, small);
+    await joined(a);
+    for (let n = 0; n < 15; n++) a.lease(`10.244.0.${n}`, `c${n}`);
+    network.look();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    t.equal(a.membership()?.problem, undefined);
+    a.lease('10.244.0.15', 'last');
+    a.now += 31_000;
+    network.look();
+    await a.problem(/no subnet of 10\.244\.0\.0\/28 is free/);
+  },
+);

@@ -18,8 +18,15 @@ t.test('which problems keep containers away', async (t) => {
     const problems = new Problems(() => {});
     if (kind) problems.set(kind, `trouble of kind ${kind}`);
     new MembershipView(dir).tell({
-      ...{ network: NETWORK, host: 'one', member: MEMBER, state: { members: [MEMBER], endpoints: [] } },
-      ...{ offered: MEMBER.subnets, mtu: 1500, device: undefined, problems, validUntil: undefined },
+      ...{ network: NETWORK, host: 'one', state: { members: [MEMBER], endpoints: [] } },
+      ...{
+        offered: MEMBER.subnets,
+        borrowed: [],
+        mtu: 1500,
+        device: undefined,
+        problems,
+        validUntil: undefined,
+      },
     });
     const { problem, refuses, limited } = readMembership(dir, 'net') ?? {};
     return { problem, refuses, limited };
