@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { Ambient } from '../../cni/ambient.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
+import { Watch } from '../../netlink/watch.ts';
 import { Budget } from '../../plan/budget.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
 import { bootId } from '../../plugins/record.ts';
@@ -17,8 +18,7 @@ import { living, missingOnHost, missingRules } from './missing.ts';
 import { missingInIptables } from './missing-masquerade.ts';
 import { putBack } from './put-back.ts';
 import type { Entry, Records } from './records.ts';
-import type { Heard } from './signals.ts';
-import { Watch } from './watch.ts';
+import { type Heard, type Signal, signals } from './signals.ts';
 
 /** Milliseconds from a notification to the look at what it means: removals by others, and what our own DELs cause as well. */
 const SOON = 25;
@@ -60,7 +60,7 @@ export class Repair {
   readonly #options: RepairOptions;
   readonly #host: Namespace;
   readonly #surroundings: Surroundings;
-  #watch: Watch | undefined;
+  #watch: Watch<Signal> | undefined;
   readonly #records: Records;
   readonly #boot = bootId();
   readonly #budget = new Budget(MOST_PER_MINUTE);
@@ -86,7 +86,7 @@ export class Repair {
   static async start(options: RepairOptions): Promise<Repair> {
     const host = await openDoor().open();
     const repair = new Repair(options, host);
-    repair.#watch = await Watch.start(host, {
+    repair.#watch = await Watch.start((arrived) => signals(host, arrived), {
       heard: (signal) => repair.#heard(signal),
       resumed: () => repair.#lookWithin(0),
       failed: options.hooks.failed,

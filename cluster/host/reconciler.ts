@@ -12,7 +12,8 @@
  */
 import type { Door, Namespace } from '../../netlink/door.ts';
 import type { Link } from '../../netlink/link.ts';
-import { type Monitor, monitor } from '../../netlink/monitor.ts';
+import { monitor } from '../../netlink/monitor.ts';
+import { Watch } from '../../netlink/watch.ts';
 import { Budget } from '../../plan/budget.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Member, NetworkState } from '../registry.ts';
@@ -22,7 +23,7 @@ import { correctionsIn, wordsOfChange } from './corrections.ts';
 import { containerMtu, desiredState } from './desired.ts';
 import { type Change, changed, difference } from './difference.ts';
 import { explainFailure } from './failure.ts';
-import { Watched } from './signals.ts';
+import { ROUTED_TYPES, TUNNEL_TYPES, Watched } from './signals.ts';
 import type { HostState } from './state.ts';
 
 /** Milliseconds from a notification to the look at what it means: they come in crowds. */
@@ -94,7 +95,7 @@ export class NetworkReconciler {
   readonly #options: ReconcilerOptions;
   readonly #budget = new Budget(MOST_PER_MINUTE);
   #host: Namespace | undefined;
-  #monitor: Monitor<true> | undefined;
+  #watch: Watch<true> | undefined;
   #state: NetworkState | undefined;
   #known: Known | undefined;
   /** As it was left: what differs from it is the work of others. */
@@ -137,7 +138,7 @@ export class NetworkReconciler {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.#monitor?.close();
+    this.#watch?.close();
     await this.#last;
     this.#host?.close();
     this.#host = undefined;
@@ -286,23 +287,29 @@ export class NetworkReconciler {
   async #open(): Promise<Namespace> {
     if (this.#host !== undefined) return this.#host;
     const host = await this.#options.door.open();
-    try {
-      this.#monitor = await monitor<true>(
+    const types = this.#options.network.vxlan ? TUNNEL_TYPES : ROUTED_TYPES;
+    const open = (arrived: () => void) =>
+      monitor<true>(
         host,
         ['link', 'address', 'route', 'neighbour'],
-        (family, message) => (this.#watched?.isAffected(family, message) ? true : undefined),
+        (family, message) => {
+          arrived();
+          return this.#watched?.isAffected(family, message) ? true : undefined;
+        },
+        types,
       );
+    try {
+      this.#watch = await Watch.start(open, {
+        heard: () => this.#lookWithin(SOON),
+        resumed: () => this.#lookWithin(0),
+        failed: () => this.#lookWithin(RETRY),
+      });
     } catch (error) {
       host.close();
       throw error;
     }
-    void this.#listen(this.#monitor);
     this.#host = host;
     return host;
-  }
-
-  async #listen(events: Monitor<true>): Promise<void> {
-    for await (const _ of events) this.#lookWithin(SOON);
   }
 
   #lookWithin(delay: number): void {

@@ -17,10 +17,13 @@ const NEWLINK = 16;
 const DELLINK = 17;
 const NEWADDR = 20;
 const DELADDR = 21;
-const NEWROUTE = 24;
 const DELROUTE = 25;
 const NEWNEIGH = 28;
 const DELNEIGH = 29;
+/** What is read at all. A route that is replaced is seen at the next look: each ADD makes some, and few are replaced. */
+export const TUNNEL_TYPES = [NEWLINK, DELLINK, NEWADDR, DELADDR, DELROUTE, NEWNEIGH, DELNEIGH] as const;
+export const ROUTED_TYPES = [NEWLINK, DELLINK, NEWADDR, DELADDR, DELROUTE] as const;
+
 /** Where the index of the link is in ifinfomsg, ifaddrmsg and ndmsg, and the protocol in rtmsg. */
 const INDEX = 4;
 const PROTOCOL = 5;
@@ -53,7 +56,6 @@ export class Watched {
       case NEWADDR:
       case DELADDR:
         return this.#restless || this.#links.has(indexOf(payload));
-      case NEWROUTE:
       case DELROUTE:
         return this.#route(message);
       case NEWNEIGH:
@@ -76,15 +78,12 @@ export class Watched {
     );
   }
 
-  /** Of what is gone or was replaced; a route somebody adds is none of ours. */
+  /** One of somebody else's may have stood in the way. */
   #route(message: RawMessage): boolean {
-    const ours = message.payload[PROTOCOL] === RTPROT_WEFT;
-    if (message.type === DELROUTE && !ours && !this.#restless) return false;
-    if (message.type === NEWROUTE && ours) return false;
+    if (message.payload[PROTOCOL] !== RTPROT_WEFT && !this.#restless) return false;
     const { dst, table, priority } = decodeRoute(message);
     if (table !== RT_TABLE_MAIN) return false;
-    const key = `route ${canonical(dst)} ${priority ?? 0}`;
-    return this.#entries.has(key) || (this.#restless && message.type === DELROUTE);
+    return this.#restless || this.#entries.has(`route ${canonical(dst)} ${priority ?? 0}`);
   }
 
   #neighbour(message: RawMessage): boolean {

@@ -1,8 +1,8 @@
 /** The ears of the agent's repair: they tell what was removed, close in a storm, and open again. */
 import t from 'tap';
-import type { Heard } from '../../agent/repair/signals.ts';
-import { Watch } from '../../agent/repair/watch.ts';
+import { type Heard, signals } from '../../agent/repair/signals.ts';
 import { openDoor } from '../../netlink/namespace.ts';
+import { Watch } from '../../netlink/watch.ts';
 import { makeHost } from '../support/host.ts';
 import { until } from '../support/until.ts';
 
@@ -11,7 +11,7 @@ t.test('storms are waited out, and what comes after is heard again', async (t) =
   const namespace = await openDoor().open(host.netns);
   const heard: Heard['kind'][] = [];
   let resumed = 0;
-  const watch = await Watch.start(namespace, {
+  const watch = await Watch.start((arrived) => signals(namespace, arrived), {
     heard: ({ kind }) => void heard.push(kind),
     resumed: () => {
       resumed += 1;

@@ -2,41 +2,42 @@
  * Listens to the kernel's notifications, and closes its ears for a moment when they come thick and fast: an agent that serves fifty ADDs a
  * second would wake up a thousand times for them. What happens meanwhile is seen by the look that follows.
  */
-import type { Namespace } from '../../netlink/door.ts';
-import type { Monitor } from '../../netlink/monitor.ts';
-import { type Heard, signals } from './signals.ts';
+import type { Monitor, Overrun } from './monitor.ts';
 
 /** Notifications within a pause: those of a few ADDs. */
 const STORM = 120;
 /** Milliseconds, after which the ears are opened again. Repair within a second has room for it. */
 const PAUSE = 250;
 
-export interface WatchHooks {
-  heard(signal: Heard): void;
+export interface WatchHooks<E> {
+  heard(event: E | Overrun): void;
   /** Notifications were not listened to: look at the state itself. */
   resumed(): void;
   /** Nobody listens; it is tried again. */
   failed(error: unknown): void;
 }
 
-export class Watch {
-  readonly #host: Namespace;
-  readonly #hooks: WatchHooks;
-  #monitor: Monitor<Heard> | undefined;
+/** Opens a monitor that calls `arrived` for every notification, also for those that it leaves out. */
+export type Open<E> = (arrived: () => void) => Promise<Monitor<E>>;
+
+export class Watch<E> {
+  readonly #openMonitor: Open<E>;
+  readonly #hooks: WatchHooks<E>;
+  #monitor: Monitor<E> | undefined;
   #resuming: NodeJS.Timeout | undefined;
   #closed = false;
   #count = 0;
   /** When counting began, by performance.now(). */
   #since = 0;
 
-  private constructor(host: Namespace, hooks: WatchHooks) {
-    this.#host = host;
+  private constructor(open: Open<E>, hooks: WatchHooks<E>) {
+    this.#openMonitor = open;
     this.#hooks = hooks;
   }
 
-  /** `host` must be of openDoor(), and stay open. Throws an Error with `code`. */
-  static async start(host: Namespace, hooks: WatchHooks): Promise<Watch> {
-    const watch = new Watch(host, hooks);
+  /** Throws what `open` throws; later that goes to the hooks. */
+  static async start<E>(open: Open<E>, hooks: WatchHooks<E>): Promise<Watch<E>> {
+    const watch = new Watch(open, hooks);
     await watch.#open();
     return watch;
   }
@@ -48,7 +49,7 @@ export class Watch {
   }
 
   async #open(): Promise<void> {
-    const monitor = await signals(this.#host, () => this.#counted());
+    const monitor = await this.#openMonitor(() => this.#counted());
     if (this.#closed) {
       monitor.close();
       return;
@@ -57,8 +58,8 @@ export class Watch {
     void this.#listen(monitor);
   }
 
-  async #listen(monitor: Monitor<Heard>): Promise<void> {
-    for await (const signal of monitor) this.#hooks.heard(signal);
+  async #listen(monitor: Monitor<E>): Promise<void> {
+    for await (const event of monitor) this.#hooks.heard(event);
   }
 
   #counted(): void {
