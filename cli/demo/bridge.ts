@@ -181,7 +181,7 @@ async function showTraffic(demo: Demo, results: Record<Container, Result>): Prom
     }
   }
   progress.title('NAT state of the host');
-  progress.quote(await natState(lab));
+  progress.quote(await natState(lab, 'host'));
 }
 
 async function showChecks({ lab, progress, list, weft }: Demo): Promise<void> {

@@ -36,26 +36,26 @@ export async function expectNothingLeft(
     tell(progress, `no link in ${place} but lo`, inside);
   }
   tell(progress, 'no lease', leases(lab));
-  const state = await natState(lab);
+  const state = await natState(lab, 'host');
   const owned = state.filter((line) => addresses.some((address) => mentions(line, address)));
   tell(progress, 'no container in the NAT state', owned, 'the rules are constant');
   tell(progress, 'no cached result', names(join(lab.folders('host').cache, 'results')));
 }
 
 /** The NAT state of the host as its programs print it: nftables, or iptables with its sets. */
-export async function natState(lab: Lab): Promise<string[]> {
-  const table = await output(lab, 'nft', ['list', 'table', 'inet', 'weft']);
+export async function natState(lab: Lab, host: Place): Promise<string[]> {
+  const table = await output(lab, host, 'nft', ['list', 'table', 'inet', 'weft']);
   if (table.length > 0) return table;
   return [
-    ...(await output(lab, 'iptables', ['-t', 'nat', '-S'])),
-    ...(await output(lab, 'ip6tables', ['-t', 'nat', '-S'])),
-    ...(await output(lab, 'ipset', ['save'])),
+    ...(await output(lab, host, 'iptables', ['-t', 'nat', '-S'])),
+    ...(await output(lab, host, 'ip6tables', ['-t', 'nat', '-S'])),
+    ...(await output(lab, host, 'ipset', ['save'])),
   ];
 }
 
-async function output(lab: Lab, file: string, args: readonly string[]): Promise<string[]> {
+async function output(lab: Lab, host: Place, file: string, args: readonly string[]): Promise<string[]> {
   // A program that is not installed has no state: nsenter says so with its status.
-  const { status, stdout } = await lab.run('host', file, args);
+  const { status, stdout } = await lab.run(host, file, args);
   const lines = stdout.split('\n').filter((line) => line !== '');
   return status === 0 && lines.length > 0 ? [`# ${[file, ...args].join(' ')}`, ...lines] : [];
 }
@@ -73,7 +73,7 @@ function leases(lab: Lab): string[] {
   );
 }
 
-function names(folder: string): string[] {
+export function names(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
@@ -82,7 +82,7 @@ function names(folder: string): string[] {
 }
 
 /** 10.1.0.2 is not in 10.1.0.20. */
-function mentions(line: string, address: string): boolean {
+export function mentions(line: string, address: string): boolean {
   const at = line.indexOf(address);
   return at >= 0 && !/[\w.:]/.test(line[at - 1] ?? '') && !/[\w.:]/.test(line[at + address.length] ?? '');
 }

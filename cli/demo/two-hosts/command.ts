@@ -129,7 +129,7 @@ async function show(demo: Demo, { keep }: TwoHostsFlags): Promise<void> {
   await detachAll(demo, containers);
   for (const { name } of cluster.hosts) await leave(demo, name);
   await Promise.all([...agents.values()].map((agent) => agent.stop('SIGTERM')));
-  await expectNothingLeft(demo, before);
+  await expectNothingLeft(demo, before, containers);
 }
 
 function drawing({ cluster: { lab, hosts }, progress }: Demo): void {

@@ -1,7 +1,6 @@
 /** What a host has in its kernel and its folders, to compare before and after. */
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { linksOf } from '../leftovers.ts';
+import { linksOf, names } from '../leftovers.ts';
 import type { ClusterLab } from './lab.ts';
 
 /** Kinds of things, and a line for each that is there. */
@@ -16,13 +15,14 @@ export async function stateOf({ lab }: ClusterLab, host: string): Promise<HostSt
       .map((line) => line.trim())
       .filter(Boolean);
   };
-  const { leases } = lab.folders(host);
+  const { leases, cache } = lab.folders(host);
   return new Map([
     ['link', (await linksOf(lab, host)).others],
     ['route', [...(await ask('ip', 'route')), ...(await ask('ip', '-6', 'route'))].map(lasting)],
     ['rule', [...(await ask('ip', 'rule')), ...(await ask('ip', '-6', 'rule'))]],
     ['neighbour', await ask('ip', 'neigh', 'show', 'nud', 'permanent')],
     ['FDB entry', (await ask('bridge', 'fdb', 'show')).filter((line) => !isMulticast(line))],
+    ['cached result', names(join(cache, 'results'))],
     ['lease', names(leases).flatMap((network) => names(join(leases, network)).filter(isAddress))],
   ]);
 }
@@ -42,11 +42,3 @@ const isAddress = (name: string) => /^[0-9a-f.:_]+$/i.test(name) && /[.:_]/.test
 const isMulticast = (line: string) => /^(33:33|01:00:5e):/.test(line);
 /** IPv6 routes tell how long they will stay. */
 const lasting = (line: string) => line.replace(/ expires \S+/, '');
-
-function names(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}

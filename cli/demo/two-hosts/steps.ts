@@ -9,7 +9,7 @@ import type { NetworkList } from '../../../runtime/conflist.ts';
 import { knownVersion } from '../../../runtime/version.ts';
 import { table } from '../../table.ts';
 import type { Lab } from '../lab.ts';
-import { linksOf } from '../leftovers.ts';
+import { linksOf, mentions, natState } from '../leftovers.ts';
 import type { Progress } from '../progress.ts';
 import { joined, type RegistryKind } from './agents.ts';
 import { captured, carries, layerTable } from './capture.ts';
@@ -115,7 +115,7 @@ export async function showFigures(
   containers: readonly Container[],
 ): Promise<void> {
   const [from, to] = pair(containers);
-  progress.title('How fast: one TCP stream, the best of four runs; the shortest of a hundred round trips');
+  progress.title('How fast: one TCP stream, the best of two runs; the shortest of a hundred round trips');
   const [hosts, between] = await figures(cluster.lab, [
     { from: from.host.name, to: to.host.name, address: to.host.v4 },
     { from: from.name, to: to.name, address: to.addresses[0] ?? '' },
@@ -165,12 +165,18 @@ export async function leave({ cluster: { lab }, progress, list, weft }: Demo, ho
 export async function expectNothingLeft(
   { cluster, progress, registry }: Demo,
   before: ReadonlyMap<string, HostState>,
+  attached: readonly Container[],
 ): Promise<void> {
+  const addresses = attached.flatMap((container) => container.addresses);
   for (const { name, containers } of cluster.hosts) {
     const { bridges } = await linksOf(cluster.lab, name);
-    const left = added(before.get(name) ?? new Map(), await stateOf(cluster, name), bridges);
+    const nat = await natState(cluster.lab, name);
+    const left = [
+      ...added(before.get(name) ?? new Map(), await stateOf(cluster, name), bridges),
+      ...nat.filter((line) => addresses.some((address) => mentions(line, address))),
+    ];
     const stays = bridges.map((bridge) => `${bridge} stays for the next container`).join();
-    const what = `nothing is left on ${name}: no link, route, rule, neighbour, FDB entry, lease`;
+    const what = `nothing is left on ${name}: no link, route, neighbour, FDB entry, NAT, lease`;
     progress.check(left.length === 0, what, left.length === 0 ? stays : `left: ${left.join('; ')}`);
     for (const container of containers) {
       const others = (await linksOf(cluster.lab, container)).others.filter((link) => link !== 'lo');
