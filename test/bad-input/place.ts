@@ -100,6 +100,7 @@ export async function makePlace(t: Test): Promise<Place> {
 
 interface IpObject {
   dst?: string;
+  flags?: string[];
   addr_info?: { scope: string }[];
 }
 
@@ -110,10 +111,14 @@ interface IpObject {
 function split(line: string): string[] {
   return (JSON.parse(line) as IpObject[])
     .filter(({ dst = '' }) => !/^(fe80:|ff00:)/.test(dst))
-    .map(({ addr_info, ...item }) => {
-      const given = addr_info?.filter(({ scope }) => scope !== 'link');
-      return JSON.stringify({ ...item, operstate: undefined, ...(given && { addr_info: given }) });
-    });
+    .map(({ addr_info, flags, ...item }) =>
+      JSON.stringify({
+        ...item,
+        operstate: undefined,
+        flags: flags?.filter((flag) => !['NO-CARRIER', 'LOWER_UP', 'linkdown'].includes(flag)),
+        addr_info: addr_info?.filter(({ scope }) => scope !== 'link'),
+      }),
+    );
 }
 
 /** What two snapshots differ in, as readable lines. */
