@@ -8,7 +8,17 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Network, Verb, Way } from './contestants.ts';
 import { linePlot, type Series } from './plot.ts';
-import { asMarkdown, burstTable, comparison, floors, growth, machineLine, type Results } from './results.ts';
+import {
+  asMarkdown,
+  burstTable,
+  comparison,
+  floors,
+  growth,
+  machineLine,
+  type Results,
+  sizesLine,
+  startUpTable,
+} from './results.ts';
 import type { Where } from './where-tables.ts';
 import { sharesTable, stepsTable } from './where-tables.ts';
 
@@ -69,6 +79,7 @@ for (const verb of ['ADD', 'DEL'] as const) {
 const { inC, inNode } = results.callers;
 const sections: Readonly<Record<string, string>> = {
   machine: `${machineLine(results)} An empty process takes ${inC.toFixed(2)} ms by the caller in C that is used here, ${inNode.toFixed(2)} ms by Node's \`spawnSync\`.\n`,
+  'start-up': `${asMarkdown(startUpTable(results))}\n${sizesLine(results)}\n`,
   comparison: asMarkdown(comparison(results)),
   growth: asMarkdown(growth(results)),
   floor: asMarkdown(floors(results)),

@@ -39,10 +39,17 @@ export interface Machine {
   load: [number, number];
 }
 
+export interface StartUp {
+  /** Milliseconds. */
+  times: ({ what: string } & Summary)[];
+  kibibytes: { file: string; size: number }[];
+}
+
 export interface Results {
   machine: Machine;
   /** What a caller in Node would have seen of a process that does nothing, beside what the caller in C sees; milliseconds. */
   callers: { inC: number; inNode: number };
+  startUp: StartUp;
   latency: Latency[];
   bursts: Burst[];
 }
@@ -171,6 +178,14 @@ export function burstTable({ bursts }: Results): Table {
   ]);
   return [head, ...rows];
 }
+
+export const startUpTable = ({ startUp: { times } }: Results): Table => [
+  ['', 'ms', 'p99'],
+  ...times.map(({ what, median, p99 }) => [what, ms(median), ms(p99)]),
+];
+
+export const sizesLine = ({ startUp: { kibibytes } }: Results): string =>
+  `Files: ${kibibytes.map(({ file, size }) => `${file} ${size} KiB`).join(', ')}.`;
 
 /** For a terminal: columns. */
 export function asText(table: Table): string {

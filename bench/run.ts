@@ -14,7 +14,18 @@ import { measureBursts } from './burst.ts';
 import { openContestants, stopAgent } from './contestants.ts';
 import { type Ground, openGround } from './ground.ts';
 import { measureLatency } from './latency.ts';
-import { asText, burstTable, comparison, floors, growth, machineLine, type Results } from './results.ts';
+import {
+  asText,
+  burstTable,
+  comparison,
+  floors,
+  growth,
+  machineLine,
+  type Results,
+  sizesLine,
+  startUpTable,
+} from './results.ts';
+import { measureStartUp } from './startup.ts';
 import { median } from './statistics.ts';
 
 const { values } = parseArgs({
@@ -49,6 +60,9 @@ async function compareCallers(ground: Ground): Promise<Results['callers']> {
 async function measure(ground: Ground): Promise<Results> {
   const before = os.loadavg()[0] ?? 0;
   const callers = await compareCallers(ground);
+  tell('start-up');
+  const startUp = await measureStartUp(ground, folders);
+  tell('hosts, and agents that have served before');
   const contestants = await openContestants(ground, folders);
   // Hosts that stay empty. The floor and a process that does nothing have none: nobody asks whether they grow.
   const twins = await openContestants(ground, folders, (way) => way !== 'floor' && way !== 'process');
@@ -71,7 +85,7 @@ async function measure(ground: Ground): Promise<Results> {
       reference: version === '' ? folders.reference : version,
       load: [before, os.loadavg()[0] ?? 0],
     },
-    ...{ callers, latency, bursts },
+    ...{ callers, startUp, latency, bursts },
   };
 }
 
@@ -87,6 +101,8 @@ try {
   const { inC, inNode } = results.callers;
   process.stdout.write(`${machineLine(results)}
 Milliseconds of whole processes, medians. An empty process takes ${inC.toFixed(2)} by the caller in C used here (${inNode.toFixed(2)} by Node's spawnSync).
+
+${asText(startUpTable(results))}${sizesLine(results)}
 
 ${asText(comparison(results))}
 ${asText(floors(results))}
