@@ -47,7 +47,10 @@ function screen(network: NetworkSummary, answers: ReadonlyMap<string, Answer>, n
   const facts = [
     ['network', `${name}: ${backend}${vni === undefined ? '' : `, VNI ${vni}`}, ${pools.join(' ')}`],
     ['this host', `${host}: ${addresses.join(' ') || 'no address'}`],
-    ['holds', `${[...subnets, ...borrowed].join(' ') || 'nothing'} (${network.leases} addresses in use)`],
+    [
+      'holds',
+      `${[...subnets, ...borrowed].join(' ') || 'nothing'} (${network.leases} ${network.leases === 1 ? 'address' : 'addresses'} in use)`,
+    ],
     ...(device === undefined ? [] : [['device', `${device}, MTU ${mtu ?? '?'}`]]),
     [
       'registry',

@@ -26,6 +26,12 @@ for (const [title, plugin] of [
     t.equal(await seenAs(two.netns, one.netns, one.v6), two.v6);
     t.equal(await seenAs(one.netns, lab.wire, WORLD.v4), a.v4, 'to the world by the name of the host');
     t.equal(one.mtu, { vxlan: 1450, routed: 1500 }[title]);
+    t.match(await a.weft('status'), new RegExp(`BETWEEN HOSTS .*\\n *podnet +${title} .* 2 +answers +0\\n`));
+    const socket = join(a.dirs.run, 'metrics.sock');
+    const metrics = (await a.exec('curl', ['-s', '--unix-socket', socket, 'http://agent/metrics'])).stdout;
+    t.match(metrics, /^weft_network_members\{network="podnet"\} 2$/m);
+    t.match(metrics, /^weft_registry_up\{network="podnet"\} 1$/m);
+    t.match(metrics, /^weft_network_problems\{network="podnet"\} 0$/m);
   });
 }
 
@@ -58,12 +64,15 @@ t.test('bgp: routes by sessions, which the agent starts and shows', { skip }, as
     const routes = [...(await ip(a.netns, 'route')), ...(await ip(a.netns, '-6', 'route'))];
     return routes.filter(({ protocol }) => protocol === 'bird').length === 0;
   });
-  t.equal((await b.exec('pgrep', ['-x', 'bird'], { mayFail: true })).stdout, '', 'its daemon has ended');
+  await until(
+    'its daemon has ended',
+    async () => (await b.exec('pgrep', ['-x', 'bird'], { mayFail: true })).stdout === '',
+  );
 });
 
 t.test('etcd: an outage changes nothing but for hosts that come', { skip }, async (t) => {
   const lab = await makeLab(t);
-  const registry = await etcd(t, lab, '?ttl=6&timeout=1');
+  const registry = await etcd(t, lab, '?ttl=12&timeout=1');
   const hosts = await members(lab, 2, conflist({ type: 'vxlan' }), registry.location);
   const [a, b] = hosts;
   if (!a || !b) return;
