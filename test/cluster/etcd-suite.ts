@@ -207,6 +207,12 @@ t.test('TLS and a password; tokens that a restart made worthless', async (t) => 
   const two = await open(t, `${location}&user=weft&password-file=${file}`);
   await two.registry.join(request(2));
 
+  await two.registry.close();
+  const three = await open(t, `${location}&user=weft`, env);
+  await three.registry.join(request(2));
+  const listed = await etcd.etcdctl('--user', `root:${secret}`, 'lease', 'list');
+  t.match(listed, /^found 2 leases/, 'another process of a host takes its lease over');
+
   const unknown = await open(t, `etcd+tls://${etcd.address}/weft?timeout=2`);
   await t.rejects(unknown.registry.read('pods'), { problem: 'unreachable', message: /certificate/ });
 
@@ -214,7 +220,7 @@ t.test('TLS and a password; tokens that a restart made worthless', async (t) => 
   etcd.launch();
   await until('a new token is fetched', () => one.registry.join(request(1)));
   t.same((await one.registry.read('pods')).members[0], member);
-  await two.registry.join(request(3));
+  await three.registry.join(request(3));
   await told(one, 'the watch has one too', (state) => state.members.length === 3);
 });
 

@@ -321,6 +321,6 @@ t.test('whatever fails, two hosts never hold one subnet, and asking again gives 
         assert.deepEqual(clashes(memory.state().members), []);
       },
     ),
-    { numRuns: 600 },
+    { numRuns: 300 },
   );
 });
