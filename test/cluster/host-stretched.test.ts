@@ -1,5 +1,8 @@
 /** One subnet stretched over hosts (L2): containers meet as on one switch, and nothing is flooded over the wire. */
 import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
 import type { Endpoint, NetworkState } from '../../cluster/registry.ts';
 import { exec, execIn, ip, type Teardown } from '../support/host.ts';
@@ -101,7 +104,8 @@ t.test('containers of one stretched subnet', async (t) => {
   const update = (endpoints: readonly Endpoint[]) =>
     Promise.all(all.map(({ reconciler }) => reconciler.update({ ...members, endpoints })));
   const [one, two, three] = placed as [Placed, Placed, Placed];
-  const root = t.testdir({});
+  const root = await mkdtemp(join(tmpdir(), 'weft-t-'));
+  t.teardown(() => rm(root, { recursive: true, force: true }));
 
   t.ok(await isSilent(one.netns, '10.244.0.2'), 'before the registry tells of them, nothing is known');
   const [told] = await update(endpoints);
