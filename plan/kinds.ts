@@ -7,6 +7,7 @@ import { linkUp } from './steps/link-up.ts';
 import { macFilter } from './steps/mac-filter.ts';
 import { masquerade } from './steps/masquerade.ts';
 import { neighbour } from './steps/neighbour.ts';
+import { publish } from './steps/publish.ts';
 import { route } from './steps/route.ts';
 import { sysctl } from './steps/sysctl.ts';
 import { veth } from './steps/veth.ts';
@@ -24,6 +25,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   announce,
   masquerade,
   'mac-filter': macFilter,
+  publish,
 };
 
 /** What knows how to do a step. */

@@ -3,6 +3,8 @@
  * knows how a step is applied, undone, verified, removed and rendered.
  */
 
+import type { Publication } from '../firewall/ports.ts';
+
 /** Whose network namespace a step is about. */
 export type Where = 'host' | 'container';
 
@@ -145,6 +147,15 @@ export interface MacFilterStep {
   mac: string;
 }
 
+/** Ports of the host that lead to a container. */
+export interface PublishStep extends Publication {
+  kind: 'publish';
+  /** Absent: what fits this host. */
+  backend?: MasqueradeBackend;
+  /** The container's port of a bridge, which has to send back to where a packet came from: a container that asks itself. */
+  hairpin?: string;
+}
+
 export type Step =
   | BridgeStep
   | VethStep
@@ -156,6 +167,7 @@ export type Step =
   | SysctlStep
   | AnnounceStep
   | MasqueradeStep
-  | MacFilterStep;
+  | MacFilterStep
+  | PublishStep;
 
 export type Plan = readonly Step[];

@@ -1,5 +1,6 @@
 import type { FirewallBackend } from '../firewall/firewall.ts';
 import type { MacFilter } from '../firewall/mac-filter.ts';
+import type { PortBackend } from '../firewall/ports.ts';
 import type { Namespace } from '../netlink/door.ts';
 import type { MasqueradeBackend, Where } from './step.ts';
 
@@ -12,6 +13,8 @@ export interface Surroundings {
   firewall(backend?: MasqueradeBackend): Promise<FirewallBackend>;
   /** Loaded when a step first needs it. */
   macFilter(): Promise<MacFilter>;
+  /** The backend that was asked for, else what fits this host. Loaded when a step first needs it. */
+  ports(backend?: PortBackend['name']): Promise<PortBackend>;
   /** Milliseconds. */
   sleep(duration: number): Promise<void>;
 }

@@ -63,6 +63,8 @@ async function stepsToKeep(plan: Plan, session: Session): Promise<Step[]> {
     if (step.kind === 'masquerade') {
       // What fits this host is another backend when its rules are gone.
       kept.push({ ...step, backend: (await session.firewall(step.backend)).name });
+    } else if (step.kind === 'publish') {
+      kept.push({ ...step, backend: (await session.ports(step.backend)).name });
     } else if (step.kind !== 'announce' && !('in' in step && step.in === 'container')) {
       kept.push(step);
     }

@@ -1,10 +1,20 @@
 /** Every plugin that weft has, by name. A plugin is loaded when it is asked for: a start does not pay for the others. */
 import type { PluginVerbs } from '../cni/plugin.ts';
+import type { ChainedDefinition } from './chained.ts';
 import type { Definition, PluginConf } from './definition.ts';
 import { notIpam } from './not-ipam.ts';
 import type { PluginKit } from './session.ts';
 
-export const PLUGIN_NAMES = ['bridge', 'ptp', 'loopback', 'vxlan', 'routed', 'host-local', 'static'] as const;
+export const PLUGIN_NAMES = [
+  'bridge',
+  'ptp',
+  'loopback',
+  'vxlan',
+  'routed',
+  'portmap',
+  'host-local',
+  'static',
+] as const;
 export type PluginName = (typeof PLUGIN_NAMES)[number];
 
 export function isPluginName(name: string): name is PluginName {
@@ -27,7 +37,15 @@ export async function loadPlugin(name: PluginName, kit?: PluginKit): Promise<Plu
   return notIpam(await linkPlugin(name, kit ?? (await machine())));
 }
 
+/** The plan of a plugin that adds to what those before it in a chain made; undefined for the others. */
+export async function loadChained(name: string): Promise<ChainedDefinition<PluginConf> | undefined> {
+  if (name === 'portmap') return (await import('./portmap/portmap.ts')).portmap;
+  return undefined;
+}
+
 async function linkPlugin(name: PluginName, kit: PluginKit): Promise<PluginVerbs> {
+  const chained = await loadChained(name);
+  if (chained) return (await import('./chained.ts')).defineChained(chained, kit);
   const definition = await loadDefinition(name);
   if (!definition) return (await import('./loopback/loopback.ts')).loopback(kit);
   return (await import('./define.ts')).definePlugin(definition, kit);

@@ -90,6 +90,10 @@ export async function withSession<T>(
         const { macFilter } = await import('../firewall/mac-filter.ts');
         return macFilter(host, ambient);
       },
+      async ports(backend) {
+        const { portBackend } = await import('../firewall/select-ports.ts');
+        return await portBackend(host, ambient, backend);
+      },
       sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
     });
   } catch (error) {

@@ -15,6 +15,10 @@ export function watchedHost(host: Namespace, ambient: Ambient): Surroundings {
       const { macFilter } = await import('../../firewall/mac-filter.ts');
       return macFilter(host, ambient);
     },
+    async ports(backend) {
+      const { portBackend } = await import('../../firewall/select-ports.ts');
+      return await portBackend(host, ambient, backend);
+    },
     sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
   };
 }

@@ -7,7 +7,7 @@ import { listElements } from '../../netlink/nftables.ts';
 import { concatenated, linkNameKey, macKey } from '../../netlink/nftables-keys.ts';
 import { describeDifference } from '../../plan/difference.ts';
 import { kindOf } from '../../plan/kinds.ts';
-import type { MacFilterStep, Step, VethStep } from '../../plan/step.ts';
+import type { MacFilterStep, PublishStep, Step, VethStep } from '../../plan/step.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
 import { type Finding, firstOfEach, type Wanted, wanted } from './finding.ts';
 import type { HostLook } from './host-look.ts';
@@ -17,8 +17,17 @@ import type { Entry } from './records.ts';
 /** An attachment without its link on the host has no namespace any more, or waits for its DEL: nothing is put back for it. */
 export function living(entries: readonly Entry[], look: HostLook): Entry[] {
   return entries.filter(({ record }) =>
-    record.steps.every((step) => step.kind !== 'veth' || look.links.has(step.host.name)),
+    record.steps.every((step) => {
+      const link = linkOf(step);
+      return link === undefined || look.links.has(link);
+    }),
   );
+}
+
+/** The link that a step's attachment has on the host, as far as the step tells. */
+function linkOf(step: Step): string | undefined {
+  if (step.kind === 'veth') return step.host.name;
+  return step.kind === 'publish' ? (step.hairpin ?? step.links[0]) : undefined;
 }
 
 /** What a person may switch or choose on a link that exists is left to him; what is gone comes back. */
@@ -67,6 +76,7 @@ export async function missingRules(
     ...(await missingInNftables(of('nftables'), surroundings)),
     ...(await missingInIptables(of('iptables'), surroundings, true)),
     ...(await missingInMacFilter(wanted(entries, 'mac-filter'), surroundings)),
+    ...(await missingPorts(wanted(entries, 'publish'), surroundings)),
   ]);
 }
 
@@ -106,6 +116,18 @@ async function missingInMacFilter(
     ];
     // The rule is the same for all.
     if (entry === first.entry && what.length === 0) what.push(...(await filter.verify(guardedPort(step))));
+    if (what.length > 0) findings.push({ entry, step, what });
+  }
+  return findings;
+}
+
+async function missingPorts(
+  members: readonly Wanted<PublishStep>[],
+  surroundings: Surroundings,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { entry, step } of members) {
+    const what = await (await surroundings.ports(step.backend)).verify(step);
     if (what.length > 0) findings.push({ entry, step, what });
   }
   return findings;

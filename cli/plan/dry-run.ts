@@ -15,7 +15,13 @@ import type { RenderNames } from '../../plan/render.ts';
 import type { MasqueradeBackend, Plan } from '../../plan/step.ts';
 import { answerOf, type Definition, type PluginConf, planFor } from '../../plugins/definition.ts';
 import { mergeResults, resultOf } from '../../plugins/outcome.ts';
-import { isPluginName, loadDefinition, loadPlugin, type PluginName } from '../../plugins/registry.ts';
+import {
+  isPluginName,
+  loadChained,
+  loadDefinition,
+  loadPlugin,
+  type PluginName,
+} from '../../plugins/registry.ts';
 import type { PluginConf as ListedPlugin, NetworkList } from '../../runtime/conflist.ts';
 import { executionConf, type RawResult, type Sandbox } from '../../runtime/execution.ts';
 import { firstAddresses } from './first-addresses.ts';
@@ -108,6 +114,11 @@ async function planAdd(
   notes: string[],
 ): Promise<{ plan: Plan; result: Result }> {
   const { attachment, args, prevResult, ambient } = request;
+  const chained = await loadChained(type);
+  if (chained && prevResult) {
+    const plan = chained.plan({ config: request.config as PluginConf, attachment, prevResult });
+    return { plan, result: prevResult };
+  }
   const given = request.config as PluginConf;
   const config = definition?.resolve?.(given, ambient, 'PLAN') ?? given;
   if (config.ipam?.type === 'cluster') {
