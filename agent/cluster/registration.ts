@@ -200,10 +200,17 @@ export class Registration {
   }
 
   async #refuseOverlaps(network: ClusterNetwork): Promise<void> {
-    const found = await this.#routes.overlap(network, this.#member?.subnets ?? [], !this.#joined);
+    const held = this.#member?.subnets ?? (await this.#registered());
+    const found = await this.#routes.overlap(network, held, !this.#joined);
     // Whoever is a member has containers: they keep their network, new ones are refused.
     if (found !== undefined && this.#member === undefined) throw new Overlap(found);
     this.#problems.set('overlap', found);
+  }
+
+  /** What the registry has of a host that has lost its own files: its containers' routes are none of others'. Throws RegistryError. */
+  async #registered(): Promise<readonly string[]> {
+    const { members } = await this.#options.registry.read(this.#options.name);
+    return members.find(({ host }) => host === this.host)?.subnets ?? [];
   }
 
   /** Whether the registry has this host as it takes itself to be. */

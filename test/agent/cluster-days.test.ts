@@ -43,6 +43,14 @@ t.test(
       { registry: { error: 'no agent runs' } },
     ]);
 
+    // What it knew is lost: the registry knows, and the containers' own routes are no network of others.
+    rmSync(join(a.dirs.cache, 'weft', 'networks'), { recursive: true });
+    const forgetful = await a.agent({ name: 'forgetful' });
+    await isReady(a);
+    await reach(one, two);
+    await forgetful.signal('KILL');
+    await forgetful.ended();
+
     // Nobody can read or write the registry now, and what was in the kernel is gone, as after a reboot.
     renameSync(lab.registry, `${lab.registry}.away`);
     writeFileSync(lab.registry, 'networks: [not what it was\n');
