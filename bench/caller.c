@@ -128,10 +128,18 @@ static void run_all(int callers) {
   fflush(stdout);
 }
 
+// Nobody is there any more who would end what jobs have left running. Also the handler of SIGPIPE, which programs do not inherit.
+static void end_all(int sign) {
+  signal(SIGTERM, SIG_IGN);
+  kill(0, SIGTERM);
+  _exit(sign == 0 ? 0 : 1);
+}
+
 int main(void) {
   char *line = NULL;
   size_t room = 0;
   setpgid(0, 0);
+  signal(SIGPIPE, end_all);
   for (ssize_t length; (length = getline(&line, &room, stdin)) > 0;) {
     if (line[length - 1] == '\n') line[length - 1] = '\0';
     if (line[0] == '!') {
@@ -142,7 +150,5 @@ int main(void) {
     if (jobs == NULL) die("job");
     jobs[count++] = (struct job){.words = strdup(line)};
   }
-  signal(SIGTERM, SIG_IGN);
-  kill(0, SIGTERM);
-  return 0;
+  end_all(0);
 }

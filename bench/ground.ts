@@ -3,7 +3,7 @@
  * that starts processes and times them.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -42,7 +42,7 @@ export interface Ground {
   host(name: string): Promise<Host>;
   /** Makes network namespaces that all hosts see, unless they are there; returns their files. */
   namespaces(prefix: string, count: number): Promise<string[]>;
-  /** Ends all callers, and what their jobs left running. The files go with this process. */
+  /** Ends all callers, and what their jobs left running. */
   close(): Promise<void>;
 }
 
@@ -50,9 +50,9 @@ export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 export async function openGround(): Promise<Ground> {
   const dir = mkdtempSync(path.join(os.tmpdir(), 'weft-bench-'));
-  // Whoever is told to stop leaves nothing, either: callers end with their standard input, and their jobs with them.
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 10 }));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  const janitor = ['-c', 'cat; sleep 1; until rm -rf "$1" 2>/dev/null; do sleep 1; done', 'sh', dir];
+  // However this process ends, their standard input ends with it: callers end then, with what their jobs left running, and the files go.
+  spawn('sh', janitor, { stdio: ['pipe', 'ignore', 'ignore'], detached: true }).unref();
   const compile = (name: string, ...flags: string[]) => {
     const file = path.join(dir, name);
     execFileSync('cc', ['-O2', ...flags, '-o', file, path.join(import.meta.dirname, `${name}.c`)]);
