@@ -71,7 +71,7 @@ export class AgentMetrics {
   readonly #members = this.#gauge('weft_network_members', 'Hosts of a network between hosts', ['network']);
   readonly #endpoints = this.#gauge(
     'weft_network_endpoints',
-    'Containers of an L2 network between hosts, on all hosts',
+    'Addresses of containers of an L2 network between hosts, on all hosts',
     ['network'],
   );
   readonly #registryUp = this.#gauge('weft_registry_up', 'Whether the registry of hosts answers', [

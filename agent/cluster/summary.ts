@@ -12,7 +12,7 @@ export interface MemberSummary {
   subnets: readonly string[];
   borrowed: readonly string[];
   mac?: string;
-  /** Containers that it has published (L2). */
+  /** Addresses of containers that it has published (L2). */
   endpoints: number;
 }
 

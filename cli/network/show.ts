@@ -82,7 +82,7 @@ function screen(network: NetworkSummary, answers: ReadonlyMap<string, Answer>, n
   ];
 }
 
-const MEMBERS = ['HOST', 'ADDRESSES', 'SUBNETS', 'MAC', 'CONTAINERS TOLD', 'ANSWERS'];
+const MEMBERS = ['HOST', 'ADDRESSES', 'SUBNETS', 'MAC', 'ADDRESSES TOLD', 'ANSWERS'];
 
 function memberRow(
   { host, self, addresses, subnets, borrowed, mac, endpoints }: MemberSummary,
