@@ -37,6 +37,22 @@ const indexFiles = (w: World) => {
     .filter((file) => statSync(file).isFile());
 };
 
+t.test('the place in the round is whole when it becomes shorter', async (t) => {
+  const w = world(t);
+  const few = conf({ ranges: [[{ subnet: '10.1.0.0/24', rangeStart: '10.1.0.9', rangeEnd: '10.1.0.10' }]] });
+  const place = () => readFileSync(path.join(w.leases, 'last_reserved_ip.0'), 'utf8');
+  for (const [who, address] of [
+    ['a', '10.1.0.9'],
+    ['b', '10.1.0.10'],
+  ] as const) {
+    t.same(await add(w, who, few), [address]);
+    t.equal(place(), address);
+  }
+  await del(w, 'a', few);
+  t.same(await add(w, 'c', few), ['10.1.0.9']);
+  t.equal(place(), '10.1.0.9');
+});
+
 t.test("the files are host-local's, to the byte", async (t) => {
   const w = world(t);
   t.same(await add(w, 'c1', dual), ['10.1.0.2', 'fd00:1::2']);
