@@ -279,6 +279,42 @@ t.test('a route of somebody else is never replaced', async (t) => {
   });
 });
 
+t.test('two networks of one host leave each other alone', async (t) => {
+  const wire = await makeWire(t);
+  const hosts = [await wire.host(1), await wire.host(2)] as const;
+  const [one] = hosts;
+  const pools = [{ prefix: '10.245.0.0/16', blockLength: 24 }];
+  const red = vxlanNetwork({ vni: 43, device: 'weft43' }, { name: 'red', pools });
+  const { vxlan: _, ...routed } = vxlanNetwork(
+    {},
+    { name: 'green', pools: [{ prefix: '10.246.0.0/16', blockLength: 24 }] },
+  );
+  const networks = [vxlanNetwork(), red, { ...routed, backend: 'routed' as const }];
+  const held = (pool: number) => ({
+    members: hosts.map(({ member }, i) => ({ ...member, subnets: [`10.${pool}.${i + 1}.0/24`] })),
+    endpoints: [],
+  });
+  const all = networks.map((network) => reconcile(t, network, one.member, one.door));
+  for (const [i, { reconciler }] of all.entries()) {
+    t.same((await reconciler.update(held(244 + i))).problems, []);
+  }
+  for (const { reconciler } of all) t.equal((await reconciler.look()).changes, 0);
+  t.same(
+    all.flatMap(({ corrections }) => corrections),
+    [],
+  );
+  await all[0]?.reconciler.remove();
+  const left = await ip(one.netns, 'route', 'show', 'proto', '119');
+  t.same(
+    left.map(({ dst }) => dst),
+    ['10.245.1.0/24', '10.245.2.0/24', '10.246.1.0/24', '10.246.2.0/24'],
+  );
+  const same = reconcile(t, { ...red, name: 'blue' }, one.member, one.door);
+  t.match((await same.reconciler.update(held(245))).problems, [
+    /wanted a VXLAN device weft43, found a link of that name that is not ours: weft43 \(vxlan, "weft red"\)/,
+  ]);
+});
+
 t.test('what is printed makes what we make', async (t) => {
   const { render } = await import('../../cluster/host/render.ts');
   const { desiredState } = await import('../../cluster/host/desired.ts');
