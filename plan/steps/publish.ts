@@ -2,7 +2,7 @@ import { PROTOCOLS, type Publication, type PublishedPort } from '../../firewall/
 import { renderPorts as renderIptables } from '../../firewall/ports-iptables-rules.ts';
 import { renderPorts as renderNftables } from '../../firewall/ports-ruleset.ts';
 import { AF_INET, AF_INET6 } from '../../netlink/codec.ts';
-import { type Connection, deleteConnections } from '../../netlink/conntrack.ts';
+import type { Connection } from '../../netlink/conntrack.ts';
 import { type Namespace, NetlinkError } from '../../netlink/door.ts';
 import { setLink } from '../../netlink/link.ts';
 import { tolerating } from '../../netlink/message.ts';
@@ -27,6 +27,7 @@ async function forget(
 ): Promise<void> {
   const udp = ports.filter(({ protocol }) => protocol === 'udp');
   if (udp.length === 0) return;
+  const { deleteConnections } = await import('../../netlink/conntrack.ts');
   const families = [...new Set(udp.map(({ family }) => (family === 4 ? AF_INET : AF_INET6)))];
   const matches = (connection: Connection) =>
     connection.original.protocol === PROTOCOLS.udp && udp.some((port) => isStale(connection, port));

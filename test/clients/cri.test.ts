@@ -55,7 +55,7 @@ t.test('pods come, are reached, and go', async (t) => {
       pod.addresses.map((address) => `weftnet/${address}`),
     );
     for (const address of pod.addresses) t.ok(await ping(host.netns, address), `${address} answers`);
-    const ports = await firewallLines(host.netns, 'dport 8080');
+    const ports = await firewallLines(host.netns, 'tcp . 8080', 'dport 8080');
     t.ok(ports.length > 0, 'the plugin that follows in the chain published the port');
     const made = (await calls(host)).filter((call) => call.containerId === pod.id && call.type === 'bridge');
     t.match(made, [{ command: 'ADD', args: /IgnoreUnknown=1/ }]);
