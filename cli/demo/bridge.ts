@@ -61,9 +61,10 @@ export async function demoBridge(
     await Promise.race([show(demo, flags), interruption.promise]);
     done = true;
   } finally {
-    interruption.forget();
     if (flags.keep && done) tellHowToEnter(demo);
     else await takeAway(demo);
+    // Only now: who is told twice to end must not leave half of it behind.
+    interruption.forget();
   }
   const seconds = ((this.ambient.now() - started) / 1000).toFixed(1);
   if (progress.failed > 0) {

@@ -62,9 +62,10 @@ export async function demoTwoHosts(
     await Promise.race([show(demo, flags), interruption.promise]);
     done = true;
   } finally {
-    interruption.forget();
     if (flags.keep && done) leaveStanding(demo);
     else await takeAway(demo);
+    // Only now: who is told twice to end must not leave half of it behind.
+    interruption.forget();
   }
   const seconds = ((this.ambient.now() - started) / 1000).toFixed(1);
   const { failed, passed } = progress;

@@ -18,11 +18,11 @@ const ECHO_PEER = `require('node:net')
   .listen(${PORT}, '::', () => console.log('ready'));`;
 
 /** For each address: whether it answers a ping, and who it says that we are. bash speaks TCP by itself. */
-const ASK = `ask() {
-  ping -n -q -c 1 -i 0.2 -w 15 "$1" >/dev/null && echo "$1 ping yes"
-  seen=$(timeout 15 bash --norc -c 'exec 3<>"/dev/tcp/$0/${PORT}" && cat <&3' "$1" 2>/dev/null) && echo "$1 tcp $seen"
+const ASK = `answers() { ping -n -q -c 1 -i 0.2 -w 10 "$1" >/dev/null && echo "$1 ping yes"; }
+sees() {
+  seen=$(timeout 10 bash --norc -c 'exec 3<>"/dev/tcp/$0/${PORT}" && cat <&3' "$1" 2>/dev/null) && echo "$1 tcp $seen"
 }
-for address in "$@"; do ask "$address" & done
+for address in "$@"; do answers "$address" & sees "$address" & done
 wait`;
 
 export async function serveEverywhere({ lab }: ClusterLab, containers: readonly Container[]): Promise<void> {
