@@ -9,8 +9,8 @@ import { OwnRoutes } from './own-routes.ts';
 import type { Problems } from './problems.ts';
 import { lostSubnets, Overlap, takenSubnet, wordsOf } from './words.ts';
 
-/** Milliseconds between two looks at the host's addresses that nothing gave rise to. */
-const ADDRESSES_LAST = 4000;
+/** Milliseconds between two looks at the host's addresses that nothing gave rise to: the kernel tells when they change. */
+const ADDRESSES_LAST = 30_000;
 
 /** What was known of it when an agent was here last. */
 export interface Remembered {
