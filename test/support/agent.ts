@@ -77,3 +77,6 @@ export async function startAgent(host: Host, options: AgentOptions): Promise<Run
 /** A line of shell that lets whatever it becomes ask the agent or not, at random. */
 export const AT_RANDOM =
   'case $(od -An -N1 -tu1 /dev/urandom) in *[13579]) WEFT_AGENT=off; export WEFT_AGENT ;; esac';
+
+/** The same for the host's patience with its agent (test/support/host.ts), which clients do not always hand on to what they run. */
+export const PATIENT = 'export WEFT_AGENT_WAIT=10000';

@@ -1,7 +1,7 @@
 import { access, appendFile, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Test } from 'tap';
-import { AT_RANDOM, servedOn, startAgent, wayUnderTest } from './agent.ts';
+import { AT_RANDOM, PATIENT, servedOn, startAgent, wayUnderTest } from './agent.ts';
 import type { Host } from './host.ts';
 import { until } from './until.ts';
 
@@ -48,6 +48,7 @@ export async function fillBin(host: Host, options: { record?: boolean } = {}): P
   if (way === 'agent' || way === 'mixed') await startAgent(host, { bin: ours });
   const lines = (name: string) => [
     ...(options.record ? [recording(host, name)] : []),
+    ...(way === 'agent' || way === 'mixed' ? [PATIENT] : []),
     ...(way === 'mixed' ? [AT_RANDOM] : []),
   ];
   const done = new Set<string>();
