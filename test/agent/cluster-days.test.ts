@@ -157,7 +157,12 @@ t.test('what cannot be is refused by name', { skip }, async (t) => {
   const { netns } = await b.container();
   const added = await b.exec(join(BIN, 'weft'), ['net', 'add', 'podnet', netns, '--json'], { mayFail: true });
   t.match(JSON.parse(added.stdout), { code: 11, msg: /overlaps route/ });
+  // Somebody else's tunnel with the same VNI.
+  const theirs = ['type', 'vxlan', 'id', '42', 'dev', 'eth0', 'dstport', '4789'];
+  await b.exec('ip', ['link', 'add', 'theirs', ...theirs]);
   await b.exec('ip', ['route', 'del', '10.244.7.0/24']);
+  await statusSays(b, /VNI 42 on UDP port 4789 is in use by theirs/, 51);
+  await b.exec('ip', ['link', 'del', 'theirs']);
   await isReady(b);
 
   // Another VNI while a container hangs on this one.
