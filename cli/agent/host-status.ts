@@ -198,11 +198,17 @@ function lackingProblems(lacking: readonly Lacking[], networks: readonly Network
   });
 }
 
-function betweenProblems({ name, problems, registry }: NetworkSummary, now: number): string[] {
+function betweenProblems({ name, problems, registry, sessions = [] }: NetworkSummary, now: number): string[] {
   const { reachable, where, since, error } = registry;
   const away = `${where} has not answered for ${duration((now - since) / 1000)}: containers keep their network, changes elsewhere are not seen`;
   return [
     ...problems.map((problem) => `network ${name}: ${problem}`),
+    ...sessions
+      .filter(({ established }) => !established)
+      .map(
+        ({ peer, address, state, error }) =>
+          `network ${name}: no BGP session with ${peer} at ${address}: ${[state, error].filter(Boolean).join(', ')}`,
+      ),
     ...(reachable || error === undefined ? [] : [`network ${name}: ${away} (${error})`]),
   ];
 }

@@ -87,11 +87,13 @@ function networkRow({ name, plugins, links, leases, masquerade }: NetworkStatus)
 const BETWEEN = ['BETWEEN HOSTS', 'BACKEND', 'THIS HOST HOLDS', 'HOSTS', 'REGISTRY', 'PUT BACK'];
 
 function betweenRow(
-  { name, backend, subnets, members, registry, corrections }: NetworkSummary,
+  { name, backend, subnets, members, registry, corrections, sessions }: NetworkSummary,
   now: number,
 ): string[] {
+  const standing = sessions?.filter(({ established }) => established).length;
+  const spoken = sessions === undefined ? backend : `${backend}, ${standing} of ${sessions.length} sessions`;
   return [
-    ...[name, backend, subnets.join(' ') || '-', String(members.length)],
+    ...[name, spoken, subnets.join(' ') || '-', String(members.length)],
     ...[contact(registry, now), String(corrections)],
   ];
 }

@@ -35,6 +35,15 @@ t.test('BIRD is killed: no packet is lost, and it comes back', { skip }, async (
   await until('its sessions stand', async () => (await established(a)) && (await established(b)));
   t.match((await pings).stdout, /30 packets transmitted, 30 received/);
   t.same((await b.network()).problems, []);
+  t.match(await a.weft('status'), /bgp, 2 of 2 sessions[\s\S]*this host is well/);
+
+  // For good: who would start it again goes first.
+  await b.exec('sh', ['-c', `kill -KILL $(cat ${b.root}/agent.pid) ${await birdOf(b)}`]);
+  const status = () => a.exec(join(BIN, 'weft'), ['status'], { mayFail: true });
+  await until('a lost session is told', async () => {
+    const { status: code, stdout } = await status();
+    return code === 1 && /network podnet: no BGP session with host-2 at 192\.0\.2\.2: \w+/.test(stdout);
+  });
 });
 
 t.test('a host gets another address: the others follow', { skip }, async (t) => {
