@@ -3,7 +3,7 @@ import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from 
 import { join } from 'node:path';
 import t from 'tap';
 import { installConflist } from '../support/conflist.ts';
-import { execIn, ip, ping } from '../support/host.ts';
+import { execIn, ip, ping, SILENCE } from '../support/host.ts';
 import { weftIsMissing } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { BIN, conflist, type LabHost, makeLab, members, reach } from './cluster-lab.ts';
@@ -55,7 +55,7 @@ t.test(
     renameSync(lab.registry, `${lab.registry}.away`);
     writeFileSync(lab.registry, 'networks: [not what it was\n');
     await a.exec('ip', ['link', 'del', 'weft42']);
-    t.notOk(await ping(one.netns, two.v4));
+    t.notOk(await ping(one.netns, two.v4, SILENCE));
     await a.agent({ name: 'next' });
     await reach(one, two);
     t.match(await statusSays(a, /registry\.yaml/, 50), /registry\.yaml/);

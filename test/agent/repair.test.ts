@@ -14,6 +14,7 @@ import {
   makeOutside,
   OUTSIDE,
   ping,
+  SILENCE,
   type Teardown,
 } from '../support/host.ts';
 import { pluginsUnderTest, weftIsMissing } from '../support/plugins.ts';
@@ -302,7 +303,7 @@ t.test(
       name: 'idle',
       flags: ['--no-repair'],
     });
-    t.notOk(await ping(a.netns, OUTSIDE.v4));
+    t.notOk(await ping(a.netns, OUTSIDE.v4, SILENCE));
     await idle.signal('TERM');
     await idle.ended();
     await startAgent(world.host, { bin: pluginsUnderTest(), name: 'active' });

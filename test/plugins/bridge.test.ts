@@ -1,6 +1,6 @@
 import t from 'tap';
 import { hostLinkName, linkMac } from '../../plan/names.ts';
-import { exec, execIn, ip, leases, links, ping } from '../support/host.ts';
+import { exec, execIn, ip, leases, links, ping, SILENCE } from '../support/host.ts';
 import { until } from '../support/until.ts';
 import { BRIDGE, L2, makeWorld } from './world.ts';
 
@@ -115,7 +115,10 @@ t.test('port options: hairpin, isolation, promiscuous bridge', async (t) => {
   const name = hostLinkName('mynet', { containerId: a.id, ifname: 'eth0' });
   const [port] = await ip(world.host.netns, '-d', 'link', 'show', name);
   t.match(port.linkinfo.info_slave_data, { hairpin: true, isolated: true });
-  t.notOk(await ping(a.netns, two.ips[0].address.split('/')[0]), 'isolated ports do not reach each other');
+  t.notOk(
+    await ping(a.netns, two.ips[0].address.split('/')[0], SILENCE),
+    'isolated ports do not reach each other',
+  );
   t.ok(await ping(a.netns, '10.1.0.1'), 'but the bridge');
   await world.ok('CHECK', config, { container: a, prevResult: one });
   await exec('ip', [

@@ -116,10 +116,22 @@ export async function nft(netns: string): Promise<string> {
   return (await execIn(netns, 'nft', ['list', 'ruleset'])).stdout;
 }
 
-/** Whether an address (either family) answers a ping within 3 seconds; the first answer ends it. */
-export async function ping(netns: string, address: string): Promise<boolean> {
-  const args = ['-n', '-q', '-c', '1', '-i', '0.2', '-w', '3', address];
-  return (await execIn(netns, 'ping', args, { mayFail: true })).status === 0;
+/** Seconds of silence that prove that there is no way. */
+export const SILENCE = 3;
+
+/**
+ * Whether an address (either family) answers a ping within so many seconds; the first answer ends it. The host asks for an IPv6 neighbour
+ * on a fresh link only when its own link-local address there is through duplicate address detection, some seconds on a busy machine.
+ */
+export async function ping(netns: string, address: string, seconds = 15): Promise<boolean> {
+  const end = Date.now() + seconds * 1000;
+  for (let left = seconds; left > 0; left = Math.ceil((end - Date.now()) / 1000)) {
+    const args = ['-n', '-q', '-c', '1', '-i', '0.2', '-w', `${left}`, address];
+    if ((await execIn(netns, 'ping', args, { mayFail: true })).status === 0) return true;
+    // An error from the network ends ping before its time.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  return false;
 }
 
 /** Every line of nftables, iptables and ipset state inside a namespace that contains one of the words. */
