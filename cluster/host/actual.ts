@@ -9,7 +9,7 @@ import { checksumOffload } from '../../netlink/offload.ts';
 import { listRoutes, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
 import type { ClusterNetwork } from '../network.ts';
 import type { Member } from '../registry.ts';
-import { macOf, type Uplink } from './desired.ts';
+import { macOf, type Uplink } from './builder.ts';
 import { isWithin } from './prefixes.ts';
 import { type Device, type Entry, entriesOf, type HostState, RTPROT_WEFT } from './state.ts';
 import { answerOf, uplinksOf } from './underlay.ts';

@@ -5,7 +5,7 @@ import type { Namespace, Reply } from '../../netlink/door.ts';
 import { type Link, listLinks } from '../../netlink/link.ts';
 import { tolerating } from '../../netlink/message.ts';
 import { listRoutes, lookupRoute, type Route, RT_TABLE_MAIN } from '../../netlink/route.ts';
-import type { Uplink } from './desired.ts';
+import type { Uplink } from './builder.ts';
 import { isWithin } from './prefixes.ts';
 import { RTPROT_WEFT } from './state.ts';
 

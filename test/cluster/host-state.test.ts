@@ -1,7 +1,8 @@
 /** The kernel's half as data: what shall be, what differs, what is printed. No root. */
 import fc from 'fast-check';
 import t from 'tap';
-import { containerMtu, desiredState, linkLocal, type Uplink } from '../../cluster/host/desired.ts';
+import { linkLocal, type Uplink } from '../../cluster/host/builder.ts';
+import { containerMtu, desiredState } from '../../cluster/host/desired.ts';
 import { changed, difference } from '../../cluster/host/difference.ts';
 import { render } from '../../cluster/host/render.ts';
 import { type Entry, entriesOf, type HostState, keyOf } from '../../cluster/host/state.ts';
@@ -154,6 +155,16 @@ t.test('who cannot be reached is named, and why', async (t) => {
   t.match(lines(NETWORK, [member(1)], [], []).problems, [
     /^192\.0\.2\.1 is this host's address in the registry, and on none/,
   ]);
+});
+
+t.test('an address has one spelling', async (t) => {
+  const [self, other] = [
+    member(1, { addresses: ['2001:DB8:0::1'] }),
+    member(2, { addresses: ['2001:db8:0:0::2'] }),
+  ];
+  const found = lines(NETWORK, [self, other]);
+  t.same(found.problems, []);
+  t.match(found.lines.join('\n'), /local 2001:db8::1 .* dst 2001:db8::2 self/s);
 });
 
 t.test('what two hosts claim belongs to one of them, always the same', async (t) => {
