@@ -21,6 +21,7 @@ const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
 const IFF_RUNNING = 0x40;
 const IFF_PROMISC = 0x100;
+const IFF_ALLMULTI = 0x200;
 /** Counters are the larger half of an answer, and nobody here reads them. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 
@@ -51,6 +52,8 @@ export interface Link {
   loopback: boolean;
   /** Asked for by a person or program; a bridge's own request does not count. */
   promiscuous: boolean;
+  /** Takes every multicast frame. */
+  allMulticast: boolean;
   /** ARPHRD_*: 1 is Ethernet. */
   type: number;
   /** Bytes. */
@@ -88,6 +91,7 @@ export function decodeLink(message: RawMessage): Link {
     running: (header.flags & IFF_RUNNING) !== 0,
     loopback: (header.flags & IFF_LOOPBACK) !== 0,
     promiscuous: (header.flags & IFF_PROMISC) !== 0,
+    allMulticast: (header.flags & IFF_ALLMULTI) !== 0,
     type: header.type,
     mtu: found.mtu ?? 0,
     mac: found.mac === '' ? undefined : found.mac,
@@ -145,6 +149,7 @@ export function listLinks(): Op<Link[]> {
 export interface LinkChanges {
   up?: boolean | undefined;
   promiscuous?: boolean | undefined;
+  allMulticast?: boolean | undefined;
   /** Bytes. */
   mtu?: number | undefined;
   mac?: string | undefined;
@@ -163,11 +168,14 @@ export interface LinkChanges {
   arpNotify?: boolean | undefined;
 }
 
-function flagsOf({ up, promiscuous }: LinkChanges): { flags: number; change: number } {
-  return {
-    flags: (up ? IFF_UP : 0) | (promiscuous ? IFF_PROMISC : 0),
-    change: (up === undefined ? 0 : IFF_UP) | (promiscuous === undefined ? 0 : IFF_PROMISC),
-  };
+function flagsOf({ up, promiscuous, allMulticast }: LinkChanges): { flags: number; change: number } {
+  const asked = [
+    { bit: IFF_UP, value: up },
+    { bit: IFF_PROMISC, value: promiscuous },
+    { bit: IFF_ALLMULTI, value: allMulticast },
+  ].filter(({ value }) => value !== undefined);
+  const bits = (some: typeof asked) => some.reduce((sum, { bit }) => sum | bit, 0);
+  return { flags: bits(asked.filter(({ value }) => value)), change: bits(asked) };
 }
 
 /** Changes a link; only what is given changes. ENODEV when there is none. */

@@ -10,6 +10,7 @@ import { neighbour } from './steps/neighbour.ts';
 import { publish } from './steps/publish.ts';
 import { route } from './steps/route.ts';
 import { sysctl } from './steps/sysctl.ts';
+import { tune } from './steps/tune.ts';
 import { veth } from './steps/veth.ts';
 import { vlan } from './steps/vlan.ts';
 
@@ -22,6 +23,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   route,
   neighbour,
   sysctl,
+  tune,
   announce,
   masquerade,
   'mac-filter': macFilter,

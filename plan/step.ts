@@ -111,6 +111,25 @@ export interface SysctlStep {
   required?: boolean;
 }
 
+/** What a link that exists shall be like from ADD to DEL; what it was like before is kept in a file, and put back by DEL. */
+export interface TuneStep {
+  kind: 'tune';
+  in: 'container';
+  network: string;
+  dev: string;
+  mac?: string;
+  /** Bytes. */
+  mtu?: number;
+  promiscuous?: boolean;
+  allMulticast?: boolean;
+  /** Packets. */
+  txQueueLength?: number;
+  /** Settings that later steps of the plan change, with slashes, below /proc/sys. */
+  sysctls: string[];
+  /** Where what was there before is kept. */
+  file: string;
+}
+
 /** Gratuitous ARP and unsolicited neighbour advertisements for the container's addresses. */
 export interface AnnounceStep {
   kind: 'announce';
@@ -165,6 +184,7 @@ export type Step =
   | RouteStep
   | NeighbourStep
   | SysctlStep
+  | TuneStep
   | AnnounceStep
   | MasqueradeStep
   | MacFilterStep

@@ -1,4 +1,5 @@
 /** The verbs of a plugin that stands later in a chain: it adds to what the plugins before it made, and passes their result on. */
+import type { Paths } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type {
   AttachmentRequest,
@@ -23,6 +24,9 @@ export interface ChainedInput<C> {
   attachment: Attachment;
   /** What the plugins before made; DEL may come without. */
   prevResult: Result | undefined;
+  /** CNI_ARGS, parsed. */
+  args: Readonly<Record<string, string>>;
+  paths: Paths;
 }
 
 /** `plan` is pure: no I/O, no clock, no randomness. */
@@ -36,6 +40,10 @@ export interface ChainedDefinition<C extends NetConf> {
   validate?(config: C): void;
   /** Throws CniError. For ADD and CHECK `prevResult` is there. */
   plan(input: ChainedInput<C>): Step[];
+  /** What the runtime is told, where that is not just what the plugins before said. */
+  result?(input: ChainedInput<C>, prevResult: Result): Result;
+  /** Throws CniError where this host's administrator does not allow what ADD asks for. */
+  permit?(request: AttachmentRequest<C>): Promise<void>;
   /** What DEL takes away, also of a configuration that ADD would refuse by now; absent: what the plan says. */
   removal?(input: ChainedInput<C>): Step[];
   /** After the removal: what another implementation left of this attachment. */
@@ -71,6 +79,17 @@ export function defineChained<C extends NetConf>(
   };
 }
 
+/** What a plan is made from. */
+export function inputOf<C>({
+  config,
+  attachment,
+  prevResult,
+  args,
+  ambient,
+}: AttachmentRequest<C>): ChainedInput<C> {
+  return { config, attachment, prevResult, args, paths: ambient.paths };
+}
+
 function previous<C>({ prevResult }: AttachmentRequest<C>, type: string): Result {
   if (prevResult) return prevResult;
   throw new CniError(
@@ -84,14 +103,15 @@ async function add<C extends NetConf>(
   request: AttachmentRequest<C>,
   session: Session,
 ): Promise<Result> {
-  const { config, attachment } = request;
   const prevResult = previous(request, definition.type);
-  const plan = definition.plan({ config, attachment, prevResult });
+  await definition.permit?.(request);
+  const input = inputOf(request);
+  const plan = definition.plan(input);
   if (plan.length === 0) return prevResult;
   request.ambient.begins?.();
   await apply(plan, session);
   await keepRecord(definition.type, request, plan, session);
-  return prevResult;
+  return definition.result?.(input, prevResult) ?? prevResult;
 }
 
 async function check<C extends NetConf>(
@@ -99,8 +119,9 @@ async function check<C extends NetConf>(
   request: AttachmentRequest<C>,
   session: Session,
 ): Promise<void> {
-  const { config, attachment } = request;
-  const plan = definition.plan({ config, attachment, prevResult: previous(request, definition.type) });
+  const { attachment } = request;
+  previous(request, definition.type);
+  const plan = definition.plan(inputOf(request));
   const differences = await verify(plan, session);
   if (differences.length === 0 || (await definition.madeElsewhere?.(request, session))) return;
   const lines = differences.map(describeDifference).join('; ');
@@ -115,10 +136,10 @@ async function del<C extends NetConf>(
   request: AttachmentRequest<C>,
   session: Session,
 ): Promise<void> {
-  const { config, attachment, prevResult } = request;
+  const { attachment } = request;
   dropRecord(definition.type, request);
   const errors: unknown[] = [];
-  const plan = (definition.removal ?? definition.plan)({ config, attachment, prevResult });
+  const plan = (definition.removal ?? definition.plan)(inputOf(request));
   await remove(plan, session).catch((error: unknown) => errors.push(error));
   await definition.removeDebris?.(request, session).catch((error: unknown) => errors.push(error));
   joinErrors(errors, `DEL of ${attachment.ifname} of ${attachment.containerId} is not complete`);

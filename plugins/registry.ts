@@ -12,6 +12,7 @@ export const PLUGIN_NAMES = [
   'vxlan',
   'routed',
   'portmap',
+  'tuning',
   'host-local',
   'static',
 ] as const;
@@ -40,6 +41,7 @@ export async function loadPlugin(name: PluginName, kit?: PluginKit): Promise<Plu
 /** The plan of a plugin that adds to what those before it in a chain made; undefined for the others. */
 export async function loadChained(name: string): Promise<ChainedDefinition<PluginConf> | undefined> {
   if (name === 'portmap') return (await import('./portmap/portmap.ts')).portmap;
+  if (name === 'tuning') return (await import('./tuning/tuning.ts')).tuning;
   return undefined;
 }
 

@@ -13,6 +13,7 @@ import type { IpamNetConf, IpamResult } from '../../ipam/ipam.ts';
 import { render } from '../../plan/engine.ts';
 import type { RenderNames } from '../../plan/render.ts';
 import type { MasqueradeBackend, Plan } from '../../plan/step.ts';
+import { inputOf } from '../../plugins/chained.ts';
 import { answerOf, type Definition, type PluginConf, planFor } from '../../plugins/definition.ts';
 import { mergeResults, resultOf } from '../../plugins/outcome.ts';
 import {
@@ -116,8 +117,9 @@ async function planAdd(
   const { attachment, args, prevResult, ambient } = request;
   const chained = await loadChained(type);
   if (chained && prevResult) {
-    const plan = chained.plan({ config: request.config as PluginConf, attachment, prevResult });
-    return { plan, result: prevResult };
+    const input = inputOf({ ...request, config: request.config as PluginConf });
+    const plan = chained.plan(input);
+    return { plan, result: chained.result?.(input, prevResult) ?? prevResult };
   }
   const given = request.config as PluginConf;
   const config = definition?.resolve?.(given, ambient, 'PLAN') ?? given;

@@ -1,11 +1,15 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { codeOf } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
-import { command } from '../render.ts';
+import { command, quote } from '../render.ts';
 import type { SysctlStep } from '../step.ts';
 import { namespaceOf, place, type Surroundings } from '../surroundings.ts';
 
 const file = (key: string) => `/proc/sys/${key}`;
+
+/** The kernel prints several numbers with tabs between them; people write blanks. */
+const isSame = (one: string, other: string) =>
+  one.trim().split(/\s+/).join(' ') === other.trim().split(/\s+/).join(' ');
 
 async function read(step: SysctlStep, surroundings: Surroundings): Promise<string | undefined> {
   try {
@@ -25,7 +29,7 @@ async function read(step: SysctlStep, surroundings: Surroundings): Promise<strin
 async function write(step: SysctlStep, surroundings: Surroundings): Promise<void> {
   // Reading first: the file may be right already and not writable (a read-only /proc).
   const found = await read(step, surroundings);
-  if (found === undefined || found === step.value) return;
+  if (found === undefined || isSame(found, step.value)) return;
   try {
     await namespaceOf(surroundings, step.in).writeFile(file(step.key), step.value);
   } catch (error) {
@@ -47,9 +51,9 @@ export const sysctl: StepKind<SysctlStep> = {
 
   async verify(step, look) {
     const found = await read(step, look.surroundings);
-    if (found === undefined || found === step.value) return [];
+    if (found === undefined || isSame(found, step.value)) return [];
     return [{ what: `sysctl ${step.key} ${place(step.in)}`, wanted: step.value, found }];
   },
 
-  render: (step, names) => [command(step.in, names.netns, `sysctl -w ${step.key}=${step.value}`)],
+  render: (step, names) => [command(step.in, names.netns, `sysctl -w ${quote(`${step.key}=${step.value}`)}`)],
 };

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { render } from '../../plan/engine.ts';
 import { portmap } from '../../plugins/portmap/portmap.ts';
 import type { PortmapConf } from '../../plugins/portmap/schema.ts';
+import { realAmbient } from '../../runtime/ambient.ts';
 import { type Container, execIn, firewallLines, makeOutside, OUTSIDE, UPLINK } from '../support/host.ts';
 import { until } from '../support/until.ts';
 import { BRIDGE, makeWorld, type World } from './world.ts';
@@ -215,9 +216,10 @@ t.test('as a person would type it', async (t) => {
     ips: [{ address: '10.1.0.2/24', interface: 2 }],
     ...{ routes: [], dns: {} },
   };
+  const { paths } = realAmbient({});
   const conf = { ...config([{ hostPort: 8080, containerPort: 80, hostIP: '192.0.2.1' }]) } as PortmapConf;
   const lines = (more: Partial<PortmapConf>) =>
-    render(portmap.plan({ config: { ...conf, ...more }, attachment: a, prevResult }), {
+    render(portmap.plan({ config: { ...conf, ...more }, attachment: a, prevResult, args: {}, paths }), {
       netns: a.netns,
       masquerade: () => [],
     });

@@ -1,0 +1,29 @@
+import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
+import { mac, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
+
+/** Empty texts, as templates leave them behind, ask for nothing. */
+const macOrNone = { ...mac, pattern: `^$|${mac.pattern}` } as const satisfies JSONSchema;
+
+const fields = {
+  sysctl: { type: 'object', additionalProperties: { type: 'string' } },
+  mac: macOrNone,
+  mtu,
+  promisc: { type: 'boolean' },
+  allmulti: { type: 'boolean' },
+  txQLen: { type: 'integer', minimum: 0, maximum: 2147483647 },
+} as const satisfies Record<string, JSONSchema>;
+
+/** Every field of the reference's tuning plugin (1.9), and nothing else. */
+export const schema = {
+  type: 'object',
+  required: [...netConfRequired],
+  properties: {
+    ...netConfProperties,
+    ...fields,
+    dataDir: { type: 'string', pattern: '^(/.*)?$', title: 'an absolute path' },
+    args: { type: 'object', properties: { cni: { type: 'object', properties: fields } } },
+    runtimeConfig: { type: 'object', properties: { mac: macOrNone } },
+  },
+} as const satisfies JSONSchema;
+
+export type TuningConf = FromSchema<typeof schema>;
