@@ -22,7 +22,7 @@ interface Waiting {
 }
 
 /** Milliseconds; a daemon that answers later than this is as good as dead. */
-const PATIENCE = 10_000;
+const PATIENCE = 4000;
 
 export class BirdControl {
   readonly #socket: Socket;
@@ -32,18 +32,21 @@ export class BirdControl {
   #code = 0;
   #error: Error | undefined;
 
-  private constructor(socket: Socket) {
+  readonly #patience: number;
+
+  private constructor(socket: Socket, patience: number) {
     this.#socket = socket;
+    this.#patience = patience;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => this.#take(text));
     socket.on('error', (error) => this.#fail(error));
     socket.on('close', () => this.#fail(new Error('BIRD has closed its control socket')));
   }
 
-  /** Connects, and waits for the greeting. Throws Node's error (ENOENT, ECONNREFUSED) where nobody listens. */
-  static async open(path: string): Promise<BirdControl> {
+  /** Connects, and waits for the greeting. `patience`: milliseconds for each answer. Throws Node's error (ENOENT, ECONNREFUSED) where nobody listens. */
+  static async open(path: string, patience = PATIENCE): Promise<BirdControl> {
     const { createConnection } = await import('node:net');
-    const control = new BirdControl(createConnection(path));
+    const control = new BirdControl(createConnection(path), patience);
     await control.#answer();
     return control;
   }
@@ -54,7 +57,7 @@ export class BirdControl {
     else this.#socket.once('close', listener);
   }
 
-  /** One command, and all lines of its answer. Throws BirdRefusal, or Error when BIRD ends or is silent for ten seconds. */
+  /** One command, and all lines of its answer. Throws BirdRefusal, or Error when BIRD ends or is silent for too long. */
   async ask(command: string): Promise<ReplyLine[]> {
     if (this.#error) throw this.#error;
     this.#socket.write(`${command}\n`);
@@ -70,8 +73,8 @@ export class BirdControl {
 
   async #answer(): Promise<ReplyLine[]> {
     const timer = setTimeout(
-      () => this.#socket.destroy(new Error(`BIRD does not answer within ${PATIENCE / 1000} seconds`)),
-      PATIENCE,
+      () => this.#socket.destroy(new Error(`BIRD does not answer within ${this.#patience / 1000} seconds`)),
+      this.#patience,
     );
     try {
       return await new Promise((resolve, reject) => {

@@ -46,6 +46,8 @@ export interface BgpOptions {
   command?: readonly [string, ...string[]];
   /** Milliseconds between two looks at the sessions, to tell of changes: 5000. */
   interval?: number;
+  /** Milliseconds after which a BIRD that does not answer is ended and started again: 4000. */
+  patience?: number;
 }
 
 /** Milliseconds. */
@@ -167,10 +169,10 @@ export class BgpController {
   /** To the daemon that runs, or to one that is started. `before`: it ran, and its routes may still be there. */
   async #connect(before: boolean): Promise<BirdControl> {
     const socket = this.#path('bird.ctl');
-    const control = await BirdControl.open(socket).catch(async () => {
+    const control = await BirdControl.open(socket, this.#options.patience).catch(async () => {
+      this.#endSilent();
       rmSync(socket, { force: true });
-      await this.#start(before);
-      return await BirdControl.open(socket);
+      return await this.#start(before);
     });
     control.onEnd(() => {
       if (this.#control !== control) return;
@@ -183,8 +185,17 @@ export class BgpController {
     return control;
   }
 
-  /** Starts the daemon, and waits until it listens. */
-  async #start(before: boolean): Promise<void> {
+  /** One that runs and does not answer would have port and sessions for ever. Its PID may be another's by now. */
+  #endSilent(): void {
+    const pid = Number(wordsIn(this.#path('bird.pid')));
+    if (pid > 1 && wordsIn(`/proc/${pid}/cmdline`).split('\0').includes(this.#path('bird.conf'))) {
+      this.#options.log.warn({ pid }, 'BIRD runs and does not answer: it is ended');
+      process.kill(pid, 'SIGKILL');
+    }
+  }
+
+  /** Starts the daemon, and waits until it answers. */
+  async #start(before: boolean): Promise<BirdControl> {
     const [program, ...first] = this.#options.command ?? ['bird'];
     const words = this.#path('start.log');
     const stderr = openSync(words, 'w', 0o600);
@@ -213,8 +224,12 @@ export class BgpController {
       ended ??= wordsIn(words) || `it ended with ${signal ?? `status ${status}`}`;
     });
     for (let waited = 0; waited < START.patience; waited += START.step) {
-      if (ended === undefined && existsSync(this.#path('bird.ctl'))) return;
       if (ended !== undefined) break;
+      // The socket is there before somebody listens on it.
+      const control = await BirdControl.open(this.#path('bird.ctl'), this.#options.patience).catch(
+        () => undefined,
+      );
+      if (control !== undefined) return control;
       await new Promise((resolve) => setTimeout(resolve, START.step));
     }
     throw new CniError(
@@ -262,7 +277,9 @@ export class BgpController {
       undefined,
       undefined,
     ];
-    const control = this.#control ?? (await BirdControl.open(this.#path('bird.ctl')).catch(() => undefined));
+    const control =
+      this.#control ??
+      (await BirdControl.open(this.#path('bird.ctl'), this.#options.patience).catch(() => undefined));
     this.#control = undefined;
     if (control !== undefined) {
       await withdraw(control);
@@ -291,7 +308,7 @@ async function withdraw(control: BirdControl): Promise<void> {
   }
 }
 
-/** What a program said before it ended; the folder may be gone since. */
+/** What is in a file that may be gone: its folder, or the process that it is about. */
 function wordsIn(file: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8').trim() : '';
 }

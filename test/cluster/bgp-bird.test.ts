@@ -60,13 +60,13 @@ async function nodes(t: Teardown, count: number): Promise<Node[]> {
       addresses: [`192.0.2.${n}`, `2001:db8::${n}`],
       subnets: [`10.244.${n}.0/24`, `fd00:244:0:${n}::/64`],
     };
-    made.push(node(t, { member, netns, runDir: join(wire.root, `n${n}`) }));
+    made.push(node(t, { member, netns, runDir: join(wire.root, `n${n}`) }, n === 3 ? 1000 : undefined));
   }
   return made;
 }
 
-/** A host that stands, with a controller whose BIRD ends with the test. */
-function node(t: Teardown, place: Pick<Node, 'member' | 'netns' | 'runDir'>): Node {
+/** A host that stands, with a controller whose BIRD ends with the test. Only the third, which is made to hang, has little patience. */
+function node(t: Teardown, place: Pick<Node, 'member' | 'netns' | 'runDir'>, patience?: number): Node {
   const { netns, runDir } = place;
   const lines: string[] = [];
   const say = (fields: object, message: string) => void lines.push(`${message} ${JSON.stringify(fields)}`);
@@ -76,6 +76,7 @@ function node(t: Teardown, place: Pick<Node, 'member' | 'netns' | 'runDir'>): No
       log: { info: say, warn: say },
       command: ['nsenter', `--net=${netns}`, 'bird'],
       interval: 100,
+      ...(patience !== undefined && { patience }),
     });
   const controller = anew();
   t.teardown(async () => {
@@ -172,6 +173,16 @@ t.test('a full mesh', async (t) => {
     await shows(two, expected(1, 3));
     await shows(one, expected(2, 3));
     t.match(two.lines.join('\n'), /BIRD has ended: it is started again/);
+  });
+
+  await t.test('BIRD hangs: another takes its place, and the routes stay', async (t) => {
+    const pid = pidOf(three.runDir) ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    await until('another BIRD runs', () => ![undefined, pid].includes(pidOf(three.runDir)));
+    t.throws(() => process.kill(pid, 0));
+    await until('its sessions are back', async () => peersUp(await three.controller.sessions()).length === 4);
+    await shows(three, expected(1, 2));
+    await shows(one, expected(2, 3));
   });
 
   await t.test('the agent is started again: it finds the BIRD that runs', async (t) => {
