@@ -69,11 +69,13 @@ export class Watch<E> {
     const isStorm = now - this.#since < PAUSE;
     this.#since = now;
     this.#count = 0;
-    if (isStorm && this.#resuming === undefined) this.#pause();
+    if (isStorm) this.#pause();
   }
 
   #pause(): void {
-    this.#monitor?.close();
+    // While one is being opened there is none to close: it would be forgotten, and listen for ever.
+    if (this.#monitor === undefined) return;
+    this.#monitor.close();
     this.#monitor = undefined;
     this.#resuming = setTimeout(() => void this.#resume(), PAUSE);
   }

@@ -1,6 +1,7 @@
 /** The ears of the agent's repair: they tell what was removed, close in a storm, and open again. */
 import t from 'tap';
 import { type Heard, signals } from '../../agent/repair/signals.ts';
+import type { Monitor, Overrun } from '../../netlink/monitor.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { Watch } from '../../netlink/watch.ts';
 import { makeHost } from '../support/host.ts';
@@ -53,4 +54,44 @@ t.test('storms are waited out, and what comes after is heard again', async (t) =
   });
   watch.close();
   namespace.close();
+});
+
+t.test('a storm that begins while the ears are being opened leaves none open behind', async (t) => {
+  const open = new Set<number>();
+  let opened = 0;
+  let [stormy, resumed] = [true, 0];
+  const watch = await Watch.start<never>(
+    async (arrived) => {
+      const id = opened++;
+      open.add(id);
+      const storm = () => {
+        for (let i = 0; i < 1000; i++) arrived();
+      };
+      if (stormy) storm();
+      await new Promise((resolve) => setImmediate(resolve));
+      if (stormy) setImmediate(storm);
+      let end = () => {};
+      const ended = new Promise<IteratorResult<Overrun>>((resolve) => {
+        end = () => resolve({ done: true, value: undefined });
+      });
+      const close = () => {
+        open.delete(id);
+        end();
+      };
+      const monitor: Monitor<never> = { close, next: () => ended, [Symbol.asyncIterator]: () => monitor };
+      return monitor;
+    },
+    {
+      heard: () => {},
+      resumed: () => {
+        resumed += 1;
+      },
+      failed: (error) => t.fail(String(error)),
+    },
+  );
+  await until('several storms are over', () => resumed >= 3);
+  stormy = false;
+  await until('one is open', () => open.size === 1);
+  watch.close();
+  t.same([...open], []);
 });
