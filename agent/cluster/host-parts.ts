@@ -4,7 +4,7 @@ import { overlaps, underlayAddresses } from '../../cluster/host/underlay.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
 import type { Door, Namespace } from '../../netlink/door.ts';
-import { tunnelMac } from '../../plan/names.ts';
+import { bridgeMac, networkMac, tunnelMac } from '../../plan/names.ts';
 import { removeEmptyBridges } from './bridges.ts';
 import { type Driver, type DriverHooks, type Parts, prefixesOf, type Session } from './parts.ts';
 import { wordsOf } from './words.ts';
@@ -22,12 +22,16 @@ export interface HostPartsOptions {
   door: Door;
   /** The host, held open. */
   host: Namespace;
+  /** Ambient.hostId(), of which MACs of bridges are made. */
+  hostId: string;
   /** The one of this host that all networks of a daemon share, made when the first needs it. */
   speaker(daemon: 'bird' | 'frr'): Promise<Speaker>;
 }
 
-export function hostParts({ door, host, speaker }: HostPartsOptions): Parts {
+export function hostParts({ door, host, hostId, speaker }: HostPartsOptions): Parts {
+  const ground = { door, host, hostId };
   return {
+    tidy: (network) => tidy(ground, network),
     addresses: (asked) => underlayAddresses(host, asked),
     overlaps: async ({ pools, vxlan }, held) => {
       const found = await overlaps(host, prefixesOf(pools), held, [vxlan?.device, vxlan?.bridge]);
@@ -36,26 +40,31 @@ export function hostParts({ door, host, speaker }: HostPartsOptions): Parts {
     mac: ({ vxlan }, name) => (vxlan ? tunnelMac(name, vxlan.vni) : undefined),
     open: async (network, self, hooks) => {
       const daemon = network.bgp?.daemon;
-      if (daemon === undefined) return new KernelDriver({ door, host }, network, self, hooks);
-      return new SpeakerDriver({ door, host }, await speaker(daemon), network, self, hooks);
+      if (daemon === undefined) return new KernelDriver(ground, network, self, hooks);
+      return new SpeakerDriver(ground, await speaker(daemon), network, self, hooks);
     },
   };
 }
 
-type Ground = Pick<HostPartsOptions, 'door' | 'host'>;
+type Ground = Pick<HostPartsOptions, 'door' | 'host' | 'hostId'>;
+
+async function tidy({ host, hostId }: Ground, { name, pools }: ClusterNetwork): Promise<void> {
+  const macs = (bridge: string) => [bridgeMac(hostId, bridge), networkMac(name, 'gateway')];
+  await removeEmptyBridges(host, prefixesOf(pools), macs);
+}
 
 class KernelDriver implements Driver {
   readonly device: string | undefined;
   readonly #reconciler: NetworkReconciler;
-  readonly #host: Namespace;
-  readonly #pools: readonly string[];
+  readonly #ground: Ground;
+  readonly #network: ClusterNetwork;
 
-  constructor({ door, host }: Ground, network: ClusterNetwork, self: Member, hooks: DriverHooks) {
+  constructor(ground: Ground, network: ClusterNetwork, self: Member, hooks: DriverHooks) {
     this.device = network.vxlan?.device;
-    this.#host = host;
-    this.#pools = prefixesOf(network.pools);
+    this.#ground = ground;
+    this.#network = network;
     this.#reconciler = new NetworkReconciler({
-      ...{ door, network, self },
+      ...{ door: ground.door, network, self },
       hooks: {
         corrected: ({ what }) => hooks.corrected(what),
         // applied() has it as well, and tells when it has ended.
@@ -78,7 +87,7 @@ class KernelDriver implements Driver {
 
   async remove(): Promise<void> {
     await this.#reconciler.remove();
-    await removeEmptyBridges(this.#host, this.#pools);
+    await tidy(this.#ground, this.#network);
   }
 }
 

@@ -63,7 +63,9 @@ export class Networks {
 
   /** Throws an Error that says what stands in the way; see HostNetwork.leave(). */
   async leave(name: string, force: boolean): Promise<void> {
-    await this.#reading;
+    // A conflist that was removed a moment ago is seen now.
+    this.#read();
+    while (this.#reading !== undefined) await this.#reading;
     const network = this.#networks.get(name);
     if (network === undefined) throw new Error(notHere(name, [...this.#networks.keys()]));
     const { file } = this.#wanted.networks.get(name) ?? {};

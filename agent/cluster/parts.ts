@@ -47,6 +47,8 @@ export interface Parts {
    * @param asked addresses or names of links; empty: those by which the host reaches the outside
    */
   addresses(asked: readonly string[]): Promise<readonly string[]>;
+  /** Takes away bridges of ours that have addresses of the network and no containers: for a host that is no member. Throws NetlinkError. */
+  tidy(network: ClusterNetwork): Promise<void>;
   /** The host's own routes that share addresses with the pools, in words; those of the network itself left out. */
   overlaps(network: ClusterNetwork, held: readonly string[]): Promise<string[]>;
   /** MAC of the VXLAN device that a host makes for a network. */

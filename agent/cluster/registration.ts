@@ -201,6 +201,8 @@ export class Registration {
 
   async #refuseOverlaps(network: ClusterNetwork): Promise<void> {
     const held = this.#member?.subnets ?? (await this.#registered());
+    // The last container of before may have gone after all else had.
+    if (held.length === 0) await this.#options.parts.tidy(network);
     const found = await this.#routes.overlap(network, held, !this.#joined);
     // Whoever is a member has containers: they keep their network, new ones are refused.
     if (found !== undefined && this.#member === undefined) throw new Overlap(found);

@@ -72,7 +72,7 @@ async function start(
   const networks = new Networks({
     ...{ registry, paths: ambient.paths, host: node, addresses, now: ambient.now, recordFolder: folder },
     parts: hostParts({
-      ...{ door, host },
+      ...{ door, host, hostId: ambient.hostId() },
       speaker: (daemon) => {
         const known = speakers.get(daemon) ?? openSpeaker(daemon, ambient, log);
         speakers.set(daemon, known);

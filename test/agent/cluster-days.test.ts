@@ -97,7 +97,6 @@ t.test('hosts come, change their address, and go', { skip }, async (t) => {
   const leave = () => c.exec(join(BIN, 'weft'), ['network', 'leave', 'podnet'], { mayFail: true });
   t.match((await leave()).stderr, /10-podnet\.conflist has network podnet.*remove the file first/);
   rmSync(join(c.dirs.conf, '10-podnet.conflist'));
-  await until('the agent has seen it', async () => (await c.network()).file === undefined);
   t.match((await leave()).stderr, /hold 2 addresses of network podnet: remove them first/);
   t.ok(await ping(one.netns, three.v4), 'nothing has changed');
   await c.weft('net', 'del', 'podnet', three.netns);
@@ -173,6 +172,9 @@ t.test('what cannot be is refused by name', { skip }, async (t) => {
   await statusSays(a, /changes vni from 42 to 43: not done while containers here hold 2 addresses/, 50);
   await reach(one, two);
   t.match(await a.weft('network', 'show', 'podnet'), /VNI 42/);
+  // As in the middle of a DEL: the last address is free, the link is still there, and with it the bridge.
+  rmSync(join(a.dirs.data, 'podnet'), { recursive: true });
+  await statusSays(a, /overlaps route 10\.244\.\d+\.0\/24 dev weftbr\.42/, 50);
   await a.weft('net', 'del', 'podnet', one.netns);
   await until('it is done', async () => {
     const [{ linkinfo }] = await ip(a.netns, '-d', 'link', 'show', 'weft42');

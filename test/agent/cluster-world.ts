@@ -64,6 +64,8 @@ export class FakeHost implements Parts {
     return asked.length > 0 ? asked : this.own;
   }
 
+  async tidy() {}
+
   async overlaps() {
     return this.routes;
   }
