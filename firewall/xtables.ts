@@ -43,21 +43,25 @@ export interface Where {
 }
 
 /**
- * In which nat tables chains of these names may be: certain for the nft variant, whose rules the kernel lists per chain at
+ * In which tables (by default nat) chains of these names may be: certain for the nft variant, whose rules the kernel lists per chain at
  * constant cost; a guess for the legacy one, which has to be read as a whole, by a program.
  */
-export async function whereChains(host: Namespace, chains: readonly string[]): Promise<Where[]> {
+export async function whereChains(
+  host: Namespace,
+  chains: readonly string[],
+  table: 'nat' | 'filter' = 'nat',
+): Promise<Where[]> {
   const found: Where[] = [];
   for (const family of [4, 6] as const) {
-    const replies = await host.send(...chains.map((chain) => tolerantRules(family, chain)));
+    const replies = await host.send(...chains.map((chain) => tolerantRules(family, table, chain)));
     if (replies.some((reply) => reply.ok && reply.value.length > 0)) found.push({ variant: 'nft', family });
-    if ((await legacyTables(host, family)).includes('nat')) found.push({ variant: 'legacy', family });
+    if ((await legacyTables(host, family)).includes(table)) found.push({ variant: 'legacy', family });
   }
   return found;
 }
 
 /** No rules where there is no such chain or table, or no nf_tables at all. */
-function tolerantRules(family: IpFamily, chain: string): Op<Rule[]> {
-  const ref = { family: family === 4 ? 'ip' : 'ip6', table: 'nat', chain } as const;
+function tolerantRules(family: IpFamily, table: string, chain: string): Op<Rule[]> {
+  const ref = { family: family === 4 ? 'ip' : 'ip6', table, chain } as const;
   return tolerating(listRules(ref), 'ENOENT', ...NO_NFTABLES);
 }

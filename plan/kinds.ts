@@ -3,6 +3,7 @@ import type { Step } from './step.ts';
 import { address } from './steps/address.ts';
 import { announce } from './steps/announce.ts';
 import { bridge } from './steps/bridge.ts';
+import { forward } from './steps/forward.ts';
 import { linkUp } from './steps/link-up.ts';
 import { macFilter } from './steps/mac-filter.ts';
 import { masquerade } from './steps/masquerade.ts';
@@ -28,6 +29,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   masquerade,
   'mac-filter': macFilter,
   publish,
+  forward,
 };
 
 /** What knows how to do a step. */

@@ -3,6 +3,7 @@
  * knows how a step is applied, undone, verified, removed and rendered.
  */
 
+import type { Admission } from '../firewall/forward-rules.ts';
 import type { Publication } from '../firewall/ports.ts';
 
 /** Whose network namespace a step is about. */
@@ -175,6 +176,13 @@ export interface PublishStep extends Publication {
   hairpin?: string;
 }
 
+/** What the host forwards for a container is let through, whatever its forward policy is. */
+export interface ForwardStep extends Admission {
+  kind: 'forward';
+  /** The container's port of a bridge, which must not reach other such ports. */
+  isolated?: string;
+}
+
 export type Step =
   | BridgeStep
   | VethStep
@@ -188,6 +196,7 @@ export type Step =
   | AnnounceStep
   | MasqueradeStep
   | MacFilterStep
-  | PublishStep;
+  | PublishStep
+  | ForwardStep;
 
 export type Plan = readonly Step[];

@@ -1,4 +1,5 @@
 import type { FirewallBackend } from '../firewall/firewall.ts';
+import type { ForwardRules } from '../firewall/forward.ts';
 import type { MacFilter } from '../firewall/mac-filter.ts';
 import type { PortBackend } from '../firewall/ports.ts';
 import type { Namespace } from '../netlink/door.ts';
@@ -15,6 +16,8 @@ export interface Surroundings {
   macFilter(): Promise<MacFilter>;
   /** The backend that was asked for, else what fits this host. Loaded when a step first needs it. */
   ports(backend?: PortBackend['name']): Promise<PortBackend>;
+  /** Loaded when a step first needs it. */
+  forward(): Promise<ForwardRules>;
   /** Milliseconds. */
   sleep(duration: number): Promise<void>;
 }

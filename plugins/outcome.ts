@@ -110,3 +110,11 @@ export function adopt(plan: Plan, previous: Result | undefined): Adopted {
   };
   return { plan: plan.map(rename), foreign };
 }
+
+/** Links of the host that a result names, but for a port of a bridge: packets come and go by the bridge. */
+export function hostLinks({ interfaces }: Result): { links: string[]; port: string | undefined } {
+  const names = interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name);
+  return names.length < 2
+    ? { links: names, port: undefined }
+    : { links: names.slice(0, -1), port: names.at(-1) };
+}

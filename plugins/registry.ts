@@ -13,6 +13,7 @@ export const PLUGIN_NAMES = [
   'routed',
   'portmap',
   'tuning',
+  'firewall',
   'host-local',
   'static',
 ] as const;
@@ -42,6 +43,7 @@ export async function loadPlugin(name: PluginName, kit?: PluginKit): Promise<Plu
 export async function loadChained(name: string): Promise<ChainedDefinition<PluginConf> | undefined> {
   if (name === 'portmap') return (await import('./portmap/portmap.ts')).portmap;
   if (name === 'tuning') return (await import('./tuning/tuning.ts')).tuning;
+  if (name === 'firewall') return (await import('./firewall/firewall.ts')).firewall;
   return undefined;
 }
 

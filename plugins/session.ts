@@ -94,6 +94,10 @@ export async function withSession<T>(
         const { portBackend } = await import('../firewall/select-ports.ts');
         return await portBackend(host, ambient, backend);
       },
+      async forward() {
+        const { forwardRules } = await import('../firewall/forward.ts');
+        return forwardRules(host, ambient);
+      },
       sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
     });
   } catch (error) {

@@ -19,6 +19,10 @@ export function watchedHost(host: Namespace, ambient: Ambient): Surroundings {
       const { portBackend } = await import('../../firewall/select-ports.ts');
       return await portBackend(host, ambient, backend);
     },
+    async forward() {
+      const { forwardRules } = await import('../../firewall/forward.ts');
+      return forwardRules(host, ambient);
+    },
     sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
   };
 }

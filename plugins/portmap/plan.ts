@@ -1,10 +1,9 @@
 /** The portmap plugin as a plan: ports of the host lead to the container that the plugins before it wired. */
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { networkOf } from '../../cni/prefix.ts';
-import type { Result } from '../../cni/types.ts';
 import type { Step } from '../../plan/step.ts';
 import type { ChainedInput } from '../chained.ts';
-import { answerFrom } from '../outcome.ts';
+import { answerFrom, hostLinks } from '../outcome.ts';
 import { publishedPorts, validateMappings } from './mappings.ts';
 import type { PortmapConf } from './schema.ts';
 
@@ -43,14 +42,6 @@ export function validatePortmap(config: PortmapConf): void {
     );
   }
   validateMappings(config);
-}
-
-/** Links of the host that a result names, but for a port of a bridge: packets come and go by the bridge. */
-function hostLinks({ interfaces }: Result): { links: string[]; port: string | undefined } {
-  const names = interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name);
-  return names.length < 2
-    ? { links: names, port: undefined }
-    : { links: names.slice(0, -1), port: names.at(-1) };
 }
 
 export function portmapPlan({ config, attachment, prevResult }: ChainedInput<PortmapConf>): Step[] {

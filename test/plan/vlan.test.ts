@@ -16,7 +16,8 @@ const PLAN: Plan = [{ kind: 'bridge', name: 'br0', mac: '02:00:00:00:00:01', mtu
 
 function surroundings(host: Namespace): Surroundings {
   const none = async () => Promise.reject(new Error('no packet filter in this test'));
-  return { host, container: undefined, firewall: none, macFilter: none, ports: none, sleep: async () => {} };
+  const parts = { firewall: none, macFilter: none, ports: none, forward: none };
+  return { host, container: undefined, ...parts, sleep: async () => {} };
 }
 
 t.test('a kernel without VLAN links is named, and nothing is left', async (t) => {
