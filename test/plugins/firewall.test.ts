@@ -43,8 +43,17 @@ async function wire(world: World, bridge: object = MASQUERADED): Promise<Wired> 
   return { container, prevResult, addresses };
 }
 
-const reaches = (from: Wired, addresses: readonly string[]) =>
-  Promise.all(addresses.map((address) => ping(from.container.netns, address)));
+/** Three packets, and a second for the last: who is to be kept out shall not be waited for as long as who is to be let through. */
+async function pingBriefly(netns: string, address: string): Promise<boolean> {
+  const args = ['-n', '-q', '-c', '3', '-i', '0.2', '-W', '1', address];
+  return (await execIn(netns, 'ping', args, { mayFail: true })).status === 0;
+}
+
+/** Which of the addresses answer, looked at in the way that fits what is expected. */
+const reaches = (from: Wired, addresses: readonly string[], expected: readonly boolean[]) =>
+  Promise.all(
+    addresses.map((address, i) => (expected[i] ? ping : pingBriefly)(from.container.netns, address)),
+  );
 const OUT = [OUTSIDE.v4, OUTSIDE.v6];
 const YES = [true, true];
 const NO = [false, false];
@@ -55,16 +64,16 @@ t.test('a host that forwards nothing: containers, ports, and the administrator',
   const host = world.host.netns;
   await dropForwarding(world);
   const [a, b] = [await wire(world), await wire(world)];
-  t.same(await reaches(a, OUT), NO, 'nothing is forwarded');
+  t.same(await reaches(a, OUT, NO), NO, 'nothing is forwarded');
   const options = { container: a.container, prevResult: a.prevResult };
   t.same((await world.ok('ADD', config(), options)).json, a.prevResult, 'the result is passed on');
-  t.same(await reaches(a, OUT), YES);
+  t.same(await reaches(a, OUT, YES), YES);
   await world.ok('CHECK', config(), options);
   await world.ok('STATUS', config());
   const once = await firewallLines(host, a.container.id);
   await world.ok('ADD', config(), options);
   t.same(await firewallLines(host, a.container.id), once, 'an ADD may be repeated');
-  t.same(await reaches(b, OUT), NO, 'one that did not ask is not let through');
+  t.same(await reaches(b, OUT, NO), NO, 'one that did not ask is not let through');
 
   await serve(t, a.container);
   t.equal(await ask(outside), '', 'no port is published');
@@ -76,11 +85,11 @@ t.test('a host that forwards nothing: containers, ports, and the administrator',
   t.equal(await ask(outside), 'hello', 'who asks from outside for a published port');
 
   await execIn(host, 'iptables', ['-A', 'CNI-ADMIN', '-d', OUTSIDE.v4, '-j', 'DROP']);
-  t.same(await reaches(a, OUT), [false, true], 'what the administrator says comes first');
+  t.same(await reaches(a, OUT, [false, true]), [false, true], 'what the administrator says comes first');
   await world.ok('ADD', config({ iptablesAdminChainName: 'MINE' }), {
     ...{ container: b.container, prevResult: b.prevResult },
   });
-  t.same(await reaches(b, OUT), [false, true], 'also of another network');
+  t.same(await reaches(b, OUT, [false, true]), [false, true], 'also of another network');
   const order = await execIn(host, 'iptables', ['-S', 'WEFT-FORWARD']);
   const targets = [...order.stdout.matchAll(/-j (\S+)/g)].map(([, target]) => target);
   t.same(targets, ['MINE', 'CNI-ADMIN', 'WEFT-ISOLATION', 'ACCEPT', 'ACCEPT', 'ACCEPT', 'ACCEPT']);
@@ -124,16 +133,16 @@ t.test('bridges apart, and containers of one bridge apart', async (t) => {
   const add = (wired: Wired, more: object) =>
     world.ok('ADD', config(more), { container: wired.container, prevResult: wired.prevResult });
   await add(a, { ingressPolicy: 'same-bridge' });
-  t.same(await reaches(a, c.addresses), YES, 'the other bridge has no policy');
+  t.same(await reaches(a, c.addresses, YES), YES, 'the other bridge has no policy');
   const apart = { name: other.name, ingressPolicy: 'isolated' };
   await add(c, apart);
   await add(d, apart);
-  t.same(await reaches(a, c.addresses), NO);
-  t.same(await reaches(c, a.addresses), NO);
-  t.same(await reaches(c, d.addresses), NO, 'isolated within the bridge');
-  t.same(await reaches(a, b.addresses), YES, 'not isolated within the bridge');
-  t.same(await reaches(a, OUT), YES);
-  t.same(await reaches(c, OUT), YES);
+  t.same(await reaches(a, c.addresses, NO), NO);
+  t.same(await reaches(c, a.addresses, NO), NO);
+  t.same(await reaches(c, d.addresses, NO), NO, 'isolated within the bridge');
+  t.same(await reaches(a, b.addresses, YES), YES, 'not isolated within the bridge');
+  t.same(await reaches(a, OUT, YES), YES);
+  t.same(await reaches(c, OUT, YES), YES);
   const options = { container: c.container, prevResult: c.prevResult };
   await world.ok('CHECK', config(apart), options);
   await world.ok('STATUS', config(apart));
