@@ -87,18 +87,27 @@ async function restore({ dev, file }: TuneStep, { container }: Surroundings): Pr
   const kept = readKept(file);
   if (kept === undefined) return fs.rmSync(file, { force: true });
   const fits = kept.sandbox === undefined || kept.sandbox === container?.identity;
-  if (container && fits) {
-    for (const [key, value] of Object.entries(kept.sysctl ?? {})) {
-      await container.writeFile(`/proc/sys/${key}`, value).catch((error: unknown) => {
-        // It goes with the link.
-        if (codeOf(error) !== 'ENOENT') throw error;
-      });
-    }
-    const { mac, mtu, promisc, allmulti, txQLen } = kept;
-    const changes = { mac, mtu, promiscuous: promisc, allMulticast: allmulti, txQueueLength: txQLen };
-    await container.send(tolerating(setLink(dev, changes), 'ENODEV'));
-  }
+  const errors = container && fits ? await putBack(dev, kept, container) : [];
+  // Also then: a DEL that is repeated must not fail for ever by what the kernel does not take back.
   fs.rmSync(file, { force: true });
+  if (errors.length > 0) throw errors[0];
+}
+
+/** Goes on after an error. */
+async function putBack(dev: string, kept: Kept, container: Namespace): Promise<unknown[]> {
+  const errors: unknown[] = [];
+  for (const [key, value] of Object.entries(kept.sysctl ?? {})) {
+    await container.writeFile(`/proc/sys/${key}`, value).catch((error: unknown) => {
+      // It goes with the link.
+      if (codeOf(error) !== 'ENOENT') errors.push(error);
+    });
+  }
+  const { mac, mtu, promisc, allmulti, txQLen } = kept;
+  const changes = { mac, mtu, promiscuous: promisc, allMulticast: allmulti, txQueueLength: txQLen };
+  await container
+    .send(tolerating(setLink(dev, changes), 'ENODEV'))
+    .catch((error: unknown) => errors.push(error));
+  return errors;
 }
 
 export const tune: StepKind<TuneStep> = {

@@ -210,18 +210,29 @@ const config = fc.record({
   vni: field(7, 16777216),
   pool: field('10.1.0.0/16', '10.1.0.0/16', 'x'),
   pools: field([{ prefix: '10.1.0.0/16', hostLength: 24 }], [{ prefix: 'fd00:1::/48' }]),
-  backend: field('direct', 'bgp'),
+  backend: field('direct', 'bgp', 'iptables'),
+  sysctl: field({ 'net.core.somaxconn': '1' }, { 'net.ipv4.conf.IFNAME.x': '1' }, { 'kernel.x': '1' }),
+  promisc: field(true),
+  txQLen: field(7),
+  dataDir: field('/dev/null', '/proc/1/nowhere'),
+  ingressPolicy: field('open', 'same-bridge', 'isolated'),
   bgp: field({ asn: 64512 }, {}),
   ipam: maybe(
     fc.oneof({ weight: 12, arbitrary: ipam as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: nasty }),
   ),
   dns: field({ nameservers: ['192.0.2.53'] }),
-  runtimeConfig: field({ mac: '02:00:00:00:00:09' }, { ips: ['10.1.0.9'] }, { mac: 'x' }),
+  runtimeConfig: field(
+    { mac: '02:00:00:00:00:09' },
+    { ips: ['10.1.0.9'] },
+    { mac: 'x' },
+    { portMappings: [{ hostPort: 80, containerPort: 80 }] },
+  ),
   prevResult: maybe(prevResult),
   'cni.dev/valid-attachments': field([], [{ containerID: 'c2', ifname: 'eth0' }]),
 });
 const plugin = fc.constantFrom<PluginName>(
   ...(['bridge', 'bridge', 'ptp', 'host-local', 'static', 'loopback', 'vxlan', 'routed'] as const),
+  ...(['portmap', 'tuning', 'firewall'] as const),
 );
 const command = fc.constantFrom<Command>('ADD', 'ADD', 'DEL', 'CHECK', 'GC', 'STATUS');
 const args = fc.constantFrom(
