@@ -1,10 +1,9 @@
-/** The plugins' suites once more as executables: cold, served by an agent, and mixed at random. */
+/** The plugins' suites once more as executables: cold, served by an agent, or mixed at random. A file for each way, so that they run side by side. */
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import type { Way } from '../support/agent.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const WAYS: readonly Way[] = ['cold', 'agent', 'mixed'];
 const SUITES = [
   'bridge',
   'ptp',
@@ -19,10 +18,9 @@ const SUITES = [
   'concurrency',
 ];
 
-t.setTimeout(1_800_000);
-
-for (const suite of SUITES) {
-  for (const way of WAYS) {
+export function runSuites(way: Way): void {
+  t.setTimeout(1_800_000);
+  for (const suite of SUITES) {
     // Its TAP is ours: what fails there is told by name.
     t.spawn(
       process.execPath,

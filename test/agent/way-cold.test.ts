@@ -1,0 +1,3 @@
+import { runSuites } from './ways.ts';
+
+runSuites('cold');
