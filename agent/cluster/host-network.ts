@@ -17,7 +17,7 @@ import { Rounds } from './rounds.ts';
 import { forget, readSaved, type Saved, writeSaved } from './saved.ts';
 import { Stretch } from './stretch.ts';
 import { type NetworkSummary, summarize } from './summary.ts';
-import { refusedChange, renamed, stillHeld, wordsOf } from './words.ts';
+import { clashWithAnother, refusedChange, renamed, stillHeld, wordsOf } from './words.ts';
 
 export class HostNetwork {
   readonly name: string;
@@ -270,7 +270,10 @@ export class HostNetwork {
   async #dismantle(): Promise<void> {
     const { host, member = { host, addresses: [], subnets: [] } } = this.#registration;
     this.#registration.close();
-    if (this.#network !== undefined) await this.#kernel.remove(this.#network, member);
+    const network = this.#network;
+    // Of what was refused for another network's sake nothing was made: what has its names is the other's.
+    const isOthers = !this.isMember && network && clashWithAnother(network, this.#options.rivals());
+    if (network !== undefined && !isOthers) await this.#kernel.remove(network, member);
     forget(this.#options.paths.cacheDir, this.name);
     this.#registration.forget();
     this.#view.forget();

@@ -33,7 +33,7 @@ export interface HostNetworkOptions {
   records: Records;
   /** Of those records that are of this host and boot. */
   isHere(record: { boot: string; host: string }): boolean;
-  /** Other networks of this host that were there before this one: it must leave their pools alone. */
+  /** Other networks of this host that were there before this one: it must leave their pools and tunnels alone. */
   rivals(): readonly ClusterNetwork[];
   hooks: HostNetworkHooks;
   /** Milliseconds since the epoch. */

@@ -1,7 +1,7 @@
-/** Whether the host's own routes, and its other networks, leave a network's pools alone; asked now and then. */
+/** Whether the host's own routes, and its other networks, leave a network's pools and tunnel alone; asked now and then. */
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Parts } from './parts.ts';
-import { overlapWords, poolOfAnother } from './words.ts';
+import { clashWithAnother, overlapWords } from './words.ts';
 
 /** Milliseconds between two looks. */
 const LASTS = 30_000;
@@ -28,7 +28,7 @@ export class OwnRoutes {
     held: readonly string[],
     anew: boolean,
   ): Promise<string | undefined> {
-    const rival = held.length === 0 ? poolOfAnother(network, this.#rivals()) : undefined;
+    const rival = held.length === 0 ? clashWithAnother(network, this.#rivals()) : undefined;
     if (rival !== undefined) return rival;
     if (!anew && performance.now() - this.#looked < LASTS) return this.#found;
     const routes = await this.#parts.overlaps(network, held);

@@ -11,7 +11,7 @@ export type ProblemKind =
   | 'conflict'
   /** The conflist wants what cannot be done now. */
   | 'configuration'
-  /** Pools overlap the host's routes. */
+  /** Pools overlap the host's routes, or pools or tunnel are another network's. */
   | 'overlap'
   | 'kernel'
   /** Blocks and endpoints of an L2 network. */

@@ -9,7 +9,7 @@ export const wordsOf = (error: unknown) => (error instanceof Error ? error.messa
 
 const many = (number: number) => `${number} address${number === 1 ? '' : 'es'}`;
 
-/** A pool that shares addresses with the host's own networks. */
+/** A pool that shares addresses with the host's own networks, or a tunnel that is another network's. */
 export class Overlap extends Error {
   override readonly name = 'Overlap';
 }
@@ -22,10 +22,7 @@ export function overlapWords({ pools }: ClusterNetwork, routes: readonly string[
 }
 
 /** Undefined where no pool is another network's. */
-export function poolOfAnother(
-  { pools }: ClusterNetwork,
-  others: readonly ClusterNetwork[],
-): string | undefined {
+function poolOfAnother({ pools }: ClusterNetwork, others: readonly ClusterNetwork[]): string | undefined {
   for (const { prefix } of pools) {
     for (const other of others) {
       const theirs = other.pools.find((pool) => overlap(pool.prefix, prefix));
@@ -35,6 +32,25 @@ export function poolOfAnother(
     }
   }
   return undefined;
+}
+
+/** Two networks on one bridge or device are one network. The VNI alone decides, as bridges are named after it, whatever the UDP port. */
+function tunnelOfAnother({ vxlan }: ClusterNetwork, others: readonly ClusterNetwork[]): string | undefined {
+  if (vxlan === undefined) return undefined;
+  for (const field of ['vni', 'device', 'bridge'] as const) {
+    const wanted = vxlan[field];
+    const other = wanted !== undefined && others.find((one) => one.vxlan?.[field] === wanted);
+    if (other) return `${field} ${wanted} is network ${other.name}'s on this host: choose another ${field}`;
+  }
+  return undefined;
+}
+
+/** What of a network is another network's of this host; undefined where nothing is. */
+export function clashWithAnother(
+  network: ClusterNetwork,
+  others: readonly ClusterNetwork[],
+): string | undefined {
+  return poolOfAnother(network, others) ?? tunnelOfAnother(network, others);
 }
 
 export function refusedChange(file: string, changes: readonly string[], held: number): string {

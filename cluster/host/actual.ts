@@ -33,6 +33,15 @@ function isOurs(link: Link, alias: string, mac: string): boolean {
   return link.kind === 'vxlan' && (link.alias === alias || (link.alias === undefined && link.mac === mac));
 }
 
+/** Whose the link in the way is, and what is to be done: links of ours have their network's name in the alias. */
+function blame({ name, kind, alias }: Link, ways: string): string {
+  const other = alias?.match(/^weft (\S+)$/)?.[1];
+  const what = `${name} (${kind ?? 'no virtual link'}${alias === undefined ? '' : `, "${alias}"`})`;
+  return other === undefined
+    ? `${what}: remove it, or choose ${ways}`
+    : `${what}, which is network ${other}'s on this host: choose ${ways}`;
+}
+
 function conflictOf(
   network: ClusterNetwork,
   links: readonly Link[],
@@ -41,19 +50,17 @@ function conflictOf(
   const { vxlan } = network;
   if (vxlan === undefined) return undefined;
   const { device, vni, port, bridge } = vxlan;
-  const what = ({ name, kind, alias }: Link) =>
-    `${name} (${kind ?? 'no virtual link'}${alias === undefined ? '' : `, "${alias}"`})`;
   const named = links.find(({ name }) => name === device);
   if (named !== undefined && named !== ours) {
-    return `wanted a VXLAN device ${device}, found a link of that name that is not ours: ${what(named)}: remove it or choose another name`;
+    return `wanted a VXLAN device ${device}, found a link of that name that is not ours: ${blame(named, 'another name')}`;
   }
   const same = links.find((link) => link !== ours && link.vxlan?.vni === vni && link.vxlan.port === port);
   if (same !== undefined) {
-    return `VNI ${vni} on UDP port ${port} is in use by ${what(same)}: remove it, or choose another vni or port`;
+    return `VNI ${vni} on UDP port ${port} is in use by ${blame(same, 'another vni or port')}`;
   }
   const notBridge = links.find(({ name, kind }) => name === bridge && kind !== 'bridge');
   if (notBridge === undefined) return undefined;
-  return `wanted a bridge ${bridge}, found a link of that name that is none: ${what(notBridge)}: remove it or choose another name`;
+  return `wanted a bridge ${bridge}, found a link of that name that is none: ${blame(notBridge, 'another name')}`;
 }
 
 function deviceOf(link: Link, links: readonly Link[], offload: boolean): Device {

@@ -101,6 +101,32 @@ t.test('a pool that another network of the host has is refused', async (t) => {
   await joined(a);
 });
 
+t.test(
+  'a VNI, device or bridge that another network of the host has is refused before joining',
+  async (t) => {
+    const registries = new MemoryRegistries();
+    const pools = [{ prefix: '10.250.0.0/16', blockLength: 24 }];
+    const own = { vni: 9, port: 4790, device: 'weft.9', bridge: 'weftbr.9' };
+    for (const [field, tunnel] of [
+      ['vni 7', { ...own, vni: 7 }],
+      ['device weft.7', { ...own, device: 'weft.7' }],
+      ['bridge weftbr.7', { ...own, bridge: 'weftbr.7' }],
+    ] as const) {
+      const a = new FakeHost(t, 'a', '192.0.2.1');
+      const first = { ...L2, name: 'first', pools, vxlan: { ...L2.vxlan, ...tunnel } } as typeof L2;
+      const rivals = [first];
+      const network = a.start(t, registries, L2, { rivals: () => rivals });
+      await a.problem(new RegExp(`^${field} is network first's on this host: choose another \\w+$`));
+      t.match(a.membership(), { refuses: true, subnets: [] }, field);
+      t.same([registries.joins, a.kernel], [0, undefined]);
+      // What has its names in the kernel is the other network's.
+      a.kernel = { network: first, state: undefined };
+      await network.leave(false);
+      t.equal(a.kernel?.network.name, 'first');
+    }
+  },
+);
+
 t.test('a second host of the same name is refused', async (t) => {
   const registries = new MemoryRegistries();
   const [a, twin] = [new FakeHost(t, 'a', '192.0.2.1'), new FakeHost(t, 'a', '192.0.2.9')];
