@@ -40,7 +40,7 @@ export interface Watch {
 export interface WatchHooks {
   /** At once with what there is, then after each change (several may be one call). */
   changed(state: NetworkState): void;
-  /** The registry cannot be reached (once for each outage); it is tried again until close(). */
+  /** The registry cannot be reached or understood (once for each outage, and again with another reason); it is tried again until close(). */
   lost(error: Error): void;
   /** It answers again. */
   found(): void;

@@ -17,8 +17,13 @@ export interface HostNetworkHooks {
   corrected(network: string, what: readonly string[]): void;
   /** Undefined: it has ended. */
   problem(network: string, kind: ProblemKind, words: string | undefined): void;
-  /** Worth a line in the log. */
-  told(network: string, words: string, more?: Readonly<Record<string, unknown>>): void;
+  /** Worth a line in the log, of level info unless another is given. */
+  told(
+    network: string,
+    words: string,
+    more?: Readonly<Record<string, unknown>>,
+    level?: 'info' | 'error',
+  ): void;
 }
 
 export interface HostNetworkOptions {

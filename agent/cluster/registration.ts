@@ -49,7 +49,7 @@ export class Registration {
     this.#problems = problems;
     this.host = host;
     this.#changed = changed;
-    this.#contact = new Contact(now, registry.where, (words, more) => hooks.told(name, words, more));
+    this.#contact = new Contact(now, registry.where, (...line) => hooks.told(name, ...line));
     this.#routes = new OwnRoutes(parts, rivals);
   }
 
@@ -118,7 +118,7 @@ export class Registration {
 
   /** The registry did not answer to something else. */
   lost(error: RegistryError): void {
-    this.#contact.lost(error.message);
+    this.#contact.lost(error);
   }
 
   /** Makes this host a member of what it is not yet, or not any more, or with other addresses. Throws RegistryError and others. */
@@ -192,7 +192,7 @@ export class Registration {
   #failed(error: unknown): void {
     const words = wordsOf(error);
     const unreachable = error instanceof RegistryError && error.problem === 'unreachable';
-    if (unreachable) this.#contact.lost(words);
+    if (unreachable) this.#contact.lost(error);
     // Who has its subnet hands out addresses without the registry.
     if (unreachable && this.#member !== undefined) return;
     if (error instanceof Overlap) this.#problems.set('overlap', words);
@@ -230,7 +230,7 @@ export class Registration {
         this.#compareOwn(state);
         this.#changed();
       },
-      lost: (error) => this.#contact.lost(error.message),
+      lost: (error) => this.#contact.lost(error),
       found: () => {
         this.#contact.reached();
         this.#changed();

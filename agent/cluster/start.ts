@@ -124,7 +124,7 @@ function hooksFor(log: Logger, events: AgentEvents): HostNetworkHooks {
       if (words === undefined) log.info({ network, kind }, 'the problem has ended');
       else log.error({ network, kind, problem: words }, 'the network is not as it should be');
     },
-    told: (network, words, more) => log.info({ network, ...more }, words),
+    told: (network, words, more, level = 'info') => log[level]({ network, ...more }, words),
   };
 }
 

@@ -15,7 +15,8 @@ interface Hooks extends WatchHooks {
 }
 
 /**
- * `read` gives the state or throws; a file that has become unreadable is `lost` once, and the last good state stays until it is `found`
+ * `read` gives the state or throws; a file that has become unreadable is `lost` once for each
+ * reason, and the last good state stays until it is `found`
  * again. A file that never was is an empty registry, one that vanished is not: editors and people make such gaps.
  */
 export function watchFile(file: string, hooks: Hooks): Watch {
@@ -36,7 +37,8 @@ class Follower {
   /** What the file was when it was last read: inode, size, times. */
   #mark: string | undefined;
   #told: string | undefined;
-  #isLost = false;
+  /** Why it cannot be read, when it was last told. */
+  #lost: string | undefined;
   #wasThere = false;
   #isFull = false;
 
@@ -113,15 +115,16 @@ class Follower {
       const state = await this.#hooks.read(this.#isFull ? 'full' : this.#wasThere ? 'there' : 'missing');
       if (!this.#closed) this.#tell(state);
     } catch (error) {
-      if (this.#closed || this.#isLost) return;
-      this.#isLost = true;
+      const { message } = error as Error;
+      if (this.#closed || this.#lost === message) return;
+      this.#lost = message;
       this.#hooks.lost(error as Error);
     }
   }
 
   #tell(state: NetworkState): void {
-    if (this.#isLost) {
-      this.#isLost = false;
+    if (this.#lost !== undefined) {
+      this.#lost = undefined;
       this.#hooks.found();
     }
     const text = JSON.stringify(state);

@@ -127,6 +127,9 @@ t.test('a watched file: changes, a mistake in the middle, a gap, and its replace
     one.events[0],
     /^lost: registry file .*hosts\.yaml: line 8: networks\.pods\.hosts\.host-1\.subnets\[0\]: found "10\.244\.300\.0\/24"/,
   );
+  writeFileSync(file, WRITTEN.replace('10.244.7.0/24', '10.244.400.0/24'));
+  await until('another one is told as well', () => one.events.length === 2);
+  t.match(one.events.pop(), /found "10\.244\.400\.0\/24"/);
   writeFileSync(`${file}.tmp`, WRITTEN.replace('host-2', 'host-3'));
   renameSync(`${file}.tmp`, file);
   await told(one, 'mended', (state) => hosts(state).join() === 'host-1,host-3');
@@ -143,7 +146,8 @@ t.test('a watched file: changes, a mistake in the middle, a gap, and its replace
     ['host-1', 'host-4'],
     'the last good state stays',
   );
-  writeFileSync(file, WRITTEN);
+  writeFileSync(`${file}.tmp`, WRITTEN);
+  renameSync(`${file}.tmp`, file);
   await told(one, 'it is there again', (state) => hosts(state).join() === 'host-1,host-2');
   t.match(one.events, [/^lost/, /^found$/, /^lost: registry file .* cannot be read: ENOENT/, /^found$/]);
 });
