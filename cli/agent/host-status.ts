@@ -90,7 +90,9 @@ export async function hostStatus(ambient: Ambient, bundle: string): Promise<Host
     ...invalid.map(({ file, error }) => (error.includes(file) ? error : `${file}: ${error}`)),
     ...networks.flatMap(networkProblems),
     ...lackingProblems(host.lacking, networks),
-    ...(asked.running ? asked.networks.flatMap((one) => betweenProblems(one, ambient.now())) : []),
+    ...asked.networks.flatMap((one) =>
+      asked.running ? betweenProblems(one, ambient.now()) : ownProblems(one),
+    ),
   ];
   const notes = [
     ...agentNotes(agent, paths.confDir, loaded.length),
@@ -202,7 +204,7 @@ function betweenProblems({ name, problems, registry, sessions = [] }: NetworkSum
   const { reachable, where, since, error } = registry;
   const away = `${where} has not answered for ${duration((now - since) / 1000)}: containers keep their network, changes elsewhere are not seen`;
   return [
-    ...problems.map((problem) => `network ${name}: ${problem}`),
+    ...ownProblems({ name, problems }),
     ...sessions
       .filter(({ established }) => !established)
       .map(
@@ -213,9 +215,16 @@ function betweenProblems({ name, problems, registry, sessions = [] }: NetworkSum
   ];
 }
 
+/** A registry names the network itself. */
+function ownProblems({ name, problems }: Pick<NetworkSummary, 'name' | 'problems'>): string[] {
+  const prefix = `network ${name}: `;
+  return problems.map((problem) => (problem.startsWith(prefix) ? problem : `${prefix}${problem}`));
+}
+
 function betweenNotes({ running, networks }: Asked): string[] {
-  if (running || networks.length === 0) return [];
-  const names = networks.map(({ name }) => name).join(', ');
+  const known = networks.filter(({ seen }) => seen !== undefined);
+  if (running || known.length === 0) return [];
+  const names = known.map(({ name }) => name).join(', ');
   return [
     `no agent looks after ${names}: the kernel has it as the last one left it (weft agent --registry ...)`,
   ];

@@ -3,6 +3,8 @@ import { controlSocket } from '../../agent/cluster/control.ts';
 import { leasedAddresses } from '../../agent/cluster/leased.ts';
 import { readSaved, savedNetworks } from '../../agent/cluster/saved.ts';
 import { type NetworkSummary, summarize } from '../../agent/cluster/summary.ts';
+import { wantedNetworks } from '../../agent/cluster/wanted.ts';
+import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Paths } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { readMembership } from '../../ipam/cluster/membership.ts';
@@ -17,12 +19,25 @@ export interface Asked {
   networks: NetworkSummary[];
 }
 
-/** Throws CniError(notAvailable) when an agent is there and cannot be asked. */
+/** Why the registry was not asked: nobody but an agent asks it. */
+export const NO_AGENT_RUNS = 'no agent runs';
+
+/**
+ * Without an agent: what the last one wrote down, and what the conflists name besides, which has no members then.
+ * Throws CniError: notAvailable when an agent is there and cannot be asked, io when the folder of conflists cannot be read.
+ */
 export async function askNetworks(paths: Paths): Promise<Asked> {
   const answer = await ask(paths.runDir, 'GET', '/networks', PATIENCE);
   if (answer !== undefined) return { running: true, networks: answer as NetworkSummary[] };
-  const networks = savedNetworks(paths.cacheDir).flatMap((name) => fromFiles(paths, name) ?? []);
-  return { running: false, networks };
+  const { networks: wanted } = await wantedNetworks(paths.confDir);
+  const known = savedNetworks(paths.cacheDir).flatMap(
+    (name) => fromFiles(paths, name, wanted.get(name)?.file) ?? [],
+  );
+  const unknown = [...wanted].filter(([name]) => !known.some((one) => one.name === name));
+  return {
+    running: false,
+    networks: [...known, ...unknown.map(([name, { network, file }]) => neverJoined(name, network, file))],
+  };
 }
 
 /** False when there is no agent to ask. Throws CniError(notAvailable) with the agent's words. */
@@ -31,14 +46,14 @@ export async function askToLeave(paths: Paths, name: string, force: boolean): Pr
   return (await ask(paths.runDir, 'POST', path, LEAVING)) !== undefined;
 }
 
-function fromFiles(paths: Paths, name: string): NetworkSummary | undefined {
+function fromFiles(paths: Paths, name: string, file: string | undefined): NetworkSummary | undefined {
   const saved = readSaved(paths.cacheDir, name);
   if (saved === undefined) return undefined;
   const { network, host, registry, state, written } = saved;
   const membership = readMembership(paths.cacheDir, name);
   return summarize({
-    ...{ name, host, file: undefined, network, state, seen: written },
-    registry: { where: registry, reachable: false, since: written, error: 'no agent runs' },
+    ...{ name, host, file, network, state, seen: written },
+    registry: { where: registry, reachable: false, since: written, error: NO_AGENT_RUNS },
     joined: false,
     member: state.members.find((member) => member.host === host),
     mtu: membership?.mtu,
@@ -48,6 +63,17 @@ function fromFiles(paths: Paths, name: string): NetworkSummary | undefined {
     problems: membership?.problem === undefined ? [] : [membership.problem],
     sessions: undefined,
     validUntil: membership?.validUntil,
+  });
+}
+
+/** A conflist that no agent took up: nothing can be attached to it. */
+function neverJoined(name: string, network: ClusterNetwork, file: string): NetworkSummary {
+  return summarize({
+    ...{ name, host: '', file, network, state: { members: [], endpoints: [] }, seen: undefined },
+    registry: { where: '', reachable: false, since: 0, error: NO_AGENT_RUNS },
+    ...{ joined: false, member: undefined, mtu: undefined, device: undefined, leases: 0, corrections: 0 },
+    problems: ['not joined: no agent (weft agent --registry ...)'],
+    ...{ sessions: undefined, validUntil: undefined },
   });
 }
 

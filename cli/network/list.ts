@@ -3,7 +3,7 @@ import type { NetworkSummary } from '../../agent/cluster/summary.ts';
 import { duration } from '../agent/units.ts';
 import type { WeftContext } from '../context.ts';
 import { lines, table } from '../table.ts';
-import { askNetworks } from './ask.ts';
+import { askNetworks, NO_AGENT_RUNS } from './ask.ts';
 
 const HEAD = ['NETWORK', 'BACKEND', 'SUBNETS HERE', 'HOSTS', 'LEASES', 'REGISTRY', 'STATE'];
 
@@ -16,11 +16,14 @@ export async function list(this: WeftContext, flags: { json?: boolean }): Promis
   }
   if (networks.length === 0) terminal.err('this host has no network between hosts\n');
   else terminal.out(lines(...table([HEAD, ...networks.map((one) => row(one, ambient.now()))])));
-  if (!running) terminal.err(`${NO_AGENT}\n`);
+  if (!running) terminal.err(`${noAgent(networks)}\n`);
 }
 
-export const NO_AGENT =
-  'no agent looks after networks between hosts (weft agent --registry ...): this is what the last one knew';
+/** @param networks those that were shown */
+export function noAgent(networks: readonly NetworkSummary[]): string {
+  const known = networks.some(({ seen }) => seen !== undefined) ? ': this is what the last one knew' : '';
+  return `no agent looks after networks between hosts (weft agent --registry ...)${known}`;
+}
 
 function row(
   { name, backend, subnets, members, leases, registry, problems, joined }: NetworkSummary,
@@ -33,11 +36,19 @@ function row(
     String(members.length),
     String(leases),
     contact(registry, now),
-    problems.length > 0 ? 'PROBLEM' : joined ? 'member' : 'not joined',
+    registry.error === NO_AGENT_RUNS
+      ? 'not joined: no agent'
+      : problems.length > 0
+        ? 'PROBLEM'
+        : joined
+          ? 'member'
+          : 'not joined',
   ];
 }
 
-/** `answers`, or since when it does not. */
-export function contact({ reachable, since }: NetworkSummary['registry'], now: number): string {
-  return reachable ? 'answers' : `away for ${duration((now - since) / 1000)}`;
+/** `answers`, or since when it does not; without an agent nobody asked, and when one knew it last is all that is known. */
+export function contact({ reachable, since, error }: NetworkSummary['registry'], now: number): string {
+  const ago = duration((now - since) / 1000);
+  if (error === NO_AGENT_RUNS) return since === 0 ? 'not asked' : `not asked (last seen ${ago} ago)`;
+  return reachable ? 'answers' : `away for ${ago}`;
 }

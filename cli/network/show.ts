@@ -6,8 +6,8 @@ import { familyOf } from '../../cni/prefix.ts';
 import { duration } from '../agent/units.ts';
 import type { WeftContext } from '../context.ts';
 import { lines, table } from '../table.ts';
-import { askNetworks } from './ask.ts';
-import { contact, NO_AGENT } from './list.ts';
+import { askNetworks, NO_AGENT_RUNS } from './ask.ts';
+import { contact, noAgent } from './list.ts';
 
 export interface ShowFlags {
   json?: boolean;
@@ -39,23 +39,20 @@ export async function show(this: WeftContext, flags: ShowFlags, name: string): P
     return;
   }
   terminal.out(lines(...screen(network, answers, ambient.now())));
-  if (!running) terminal.err(`${NO_AGENT}\n`);
+  if (!running) terminal.err(`${noAgent([network])}\n`);
 }
 
 function screen(network: NetworkSummary, answers: ReadonlyMap<string, Answer>, now: number): string[] {
   const { name, backend, vni, host, addresses, subnets, borrowed, pools, device, mtu, registry } = network;
   const facts = [
     ['network', `${name}: ${backend}${vni === undefined ? '' : `, VNI ${vni}`}, ${pools.join(' ')}`],
-    ['this host', `${host}: ${addresses.join(' ') || 'no address'}`],
+    ['this host', host === '' ? '-' : `${host}: ${addresses.join(' ') || 'no address'}`],
     [
       'holds',
       `${[...subnets, ...borrowed].join(' ') || 'nothing'} (${network.leases} ${network.leases === 1 ? 'address' : 'addresses'} in use)`,
     ],
     ...(device === undefined ? [] : [['device', `${device}, MTU ${mtu ?? '?'}`]]),
-    [
-      'registry',
-      `${registry.where}: ${contact(registry, now)}${registry.error === undefined ? '' : ` (${registry.error})`}`,
-    ],
+    ['registry', registryWords(registry, now)],
     ['conflist', network.file ?? 'removed: "weft network leave" takes the network away'],
     ['put back', `${network.corrections}`],
   ];
@@ -80,6 +77,15 @@ function screen(network: NetworkSummary, answers: ReadonlyMap<string, Answer>, n
       : []),
     ...(network.problems.length > 0 ? ['', ...network.problems.map((problem) => `problem: ${problem}`)] : []),
   ];
+}
+
+function registryWords(registry: NetworkSummary['registry'], now: number): string {
+  const { where, since, error } = registry;
+  if (error === NO_AGENT_RUNS) {
+    const seen = since === 0 ? '' : ` (last seen ${duration((now - since) / 1000)} ago)`;
+    return `${where === '' ? '' : `${where}: `}not asked: ${error}${seen}`;
+  }
+  return `${where}: ${contact(registry, now)}${error === undefined ? '' : ` (${error})`}`;
 }
 
 const MEMBERS = ['HOST', 'ADDRESSES', 'SUBNETS', 'MAC', 'ADDRESSES TOLD', 'ANSWERS'];

@@ -23,6 +23,15 @@ function saved(cacheDir: string) {
   });
 }
 
+/** Returns its path. */
+function conflist(confDir: string): string {
+  const file = join(confDir, '10-podnet.conflist');
+  mkdirSync(confDir, { recursive: true });
+  const vxlan = { type: 'vxlan', vni: 7, pool: '10.244.0.0/16' };
+  writeFileSync(file, JSON.stringify({ cniVersion: '1.1.0', name: 'podnet', plugins: [vxlan] }));
+  return file;
+}
+
 t.test('nothing there', async (t) => {
   const { ambient } = makeGround(t);
   t.match(await weft(ambient, 'network', 'list'), {
@@ -45,16 +54,38 @@ t.test('without an agent: what the last one knew', async (t) => {
   const { ambient } = makeGround(t);
   saved(ambient.paths.cacheDir);
   const listed = await weft(ambient, 'network', 'list');
-  t.match(listed.out, /podnet +vxlan +10\.244\.3\.0\/24 +2 +0 +away for .* not joined/);
+  t.match(
+    listed.out,
+    /podnet +vxlan +10\.244\.3\.0\/24 +2 +0 +not asked \(last seen .* ago\) +not joined: no agent/,
+  );
   t.match(listed.err, NO_AGENT);
   const shown = await weft(ambient, 'network', 'show', 'podnet', '--no-probe');
   t.match(shown.out, /network +podnet: vxlan, VNI 7, 10\.244\.0\.0\/16/);
+  t.match(shown.out, /registry +file \/srv\/hosts\.yaml: not asked: no agent runs \(last seen .* ago\)\n/);
+  t.match(shown.out, /conflist +removed: "weft network leave"/);
+  const file = conflist(ambient.paths.confDir);
+  t.match((await weft(ambient, 'network', 'show', 'podnet', '--no-probe')).out, `conflist   ${file}\n`);
   t.match(shown.out, /alpha \(this\) .*\nbeta +192\.0\.2\.1 +10\.244\.4\.0\/24 .*\?$/m);
   t.match(await weft(ambient, 'network', 'leave', 'podnet'), {
     status: 2,
     err: /no agent runs: give --registry.*\(it was file \/srv\/hosts\.yaml\)/,
   });
   t.match((await weft(ambient, '__complete', 'network', 'show', 'p')).out, /^podnet\t/);
+});
+
+t.test('a conflist that no agent took up', async (t) => {
+  const { ambient } = makeGround(t);
+  const file = conflist(ambient.paths.confDir);
+  t.match(await weft(ambient, 'network', 'list'), {
+    status: 0,
+    out: /podnet +vxlan +- +0 +0 +not asked +not joined: no agent\n/,
+    err: /^no agent looks after networks between hosts \(weft agent --registry \.\.\.\)\n$/,
+  });
+  const { status, out } = await weft(ambient, 'network', 'show', 'podnet');
+  t.equal(status, 0);
+  t.match(out, /registry +not asked: no agent runs\n/);
+  t.match(out, `conflist   ${file}\n`);
+  t.match(out, /problem: not joined: no agent \(weft agent --registry \.\.\.\)\n/);
 });
 
 t.test('a damaged memory is as none', async (t) => {

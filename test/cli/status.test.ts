@@ -164,6 +164,23 @@ t.test('an agent that died, and one that nobody asks', { skip }, async (t) => {
   t.match(await json(host), { well: true, agent: { state: 'absent' } });
 });
 
+t.test('a network between hosts that no agent took up', { skip }, async (t) => {
+  const host = await makeHost(t);
+  const plugins = [{ type: 'vxlan', pool: '10.244.0.0/16' }];
+  writeFileSync(
+    join(host.dirs.conf, '10-between.conflist'),
+    JSON.stringify({ cniVersion: '1.1.0', name: 'between', plugins }),
+  );
+  t.match(await json(host), {
+    well: false,
+    problems: ['network between: not joined: no agent (weft agent --registry ...)'],
+    between: [{ name: 'between', joined: false }],
+  });
+  const { status: code, stdout } = await status(host);
+  t.equal(code, 1);
+  t.match(stdout, /between +vxlan +- +0 +not asked +0\n/);
+});
+
 t.test('with iptables', { skip }, async (t) => {
   const host = await makeHost(t);
   const extra = { ipMasqBackend: 'iptables' };
