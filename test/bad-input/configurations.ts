@@ -34,3 +34,10 @@ export const GOOD: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   'host-local': LEASES,
   static: FIXED,
 };
+
+/** Those that add to what others made: without a previous result their ADD is refused, and DEL and GC have nothing to do. */
+export const CHAINED: typeof GOOD = {
+  portmap: { ...V, name: 'bad', type: 'portmap' },
+  tuning: { ...V, name: 'bad', type: 'tuning' },
+  firewall: { ...V, name: 'bad', type: 'firewall' },
+};
