@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { openRegistry } from '../../cluster/open-registry.ts';
 import type { Registry } from '../../cluster/registry.ts';
 import type { Ambient } from '../../cni/ambient.ts';
+import { makeFolder } from '../../cni/folder.ts';
 import { type Monitor, monitor } from '../../netlink/monitor.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { bootId, recordFolder } from '../../plugins/record.ts';
@@ -68,6 +69,8 @@ async function start(
   const host = await door.open();
   const speakers = new Map<string, Promise<Speaker>>();
   const folder = recordFolder(ambient.paths.cacheDir);
+  // What is not there cannot be watched: the first containers would be told of late.
+  makeFolder(folder, 0o700);
   const boot = bootId();
   const networks = new Networks({
     ...{ registry, paths: ambient.paths, host: node, addresses, now: ambient.now, recordFolder: folder },

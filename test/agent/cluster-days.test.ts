@@ -132,12 +132,15 @@ t.test('what cannot be is refused by name', { skip }, async (t) => {
 
   // Another machine that was given the same name.
   await installConflist(twin, VXLAN);
-  await twin.agent({ node: 'host-1' });
+  const second = await twin.agent({ node: 'host-1' });
   await statusSays(
     twin,
     /host named host-1 is registered with 192\.0\.2\.1.*give one of them another name/,
     50,
   );
+  // It would take the name as soon as that is free.
+  await second.signal('TERM');
+  await second.ended();
   await isReady(a);
 
   // A network of the host's own where the pool is.

@@ -17,12 +17,16 @@ const ECHO_PEER = `require('node:net')
   .createServer((socket) => socket.end(socket.remoteAddress.replace('::ffff:', '') + '\\n'))
   .listen(${PORT}, '::', () => console.log('ready'));`;
 
-/** For each address: whether it answers a ping, and who it says that we are. bash speaks TCP by itself. */
-const ASK = `answers() { ping -n -q -c 1 -i 0.2 -w 10 "$1" >/dev/null && echo "$1 ping yes"; }
+/**
+ * For each address: whether it answers a ping, and who it says that we are. bash speaks TCP by itself. Several attempts: hosts tell each
+ * other of containers after ADD has answered, and one error of the network ends a ping.
+ */
+const ASK = `within() { for attempt in 1 2 3 4 5 6 7 8; do "$@" && return; sleep 0.5; done; }
+answers() { ping -n -q -c 1 -i 0.2 -w 5 "$1" >/dev/null && echo "$1 ping yes"; }
 sees() {
-  seen=$(timeout 10 bash --norc -c 'exec 3<>"/dev/tcp/$0/${PORT}" && cat <&3' "$1" 2>/dev/null) && echo "$1 tcp $seen"
+  seen=$(timeout 5 bash --norc -c 'exec 3<>"/dev/tcp/$0/${PORT}" && cat <&3' "$1" 2>/dev/null) && echo "$1 tcp $seen"
 }
-for address in "$@"; do answers "$address" & sees "$address" & done
+for address in "$@"; do within answers "$address" & within sees "$address" & done
 wait`;
 
 export async function serveEverywhere({ lab }: ClusterLab, containers: readonly Container[]): Promise<void> {
