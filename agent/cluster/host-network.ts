@@ -80,6 +80,27 @@ export class HostNetwork {
     this.#rounds.soon();
   }
 
+  /**
+   * The conflist is gone: ends and forgets what never joined, of which nothing is in registry, kernel and leases.
+   * @returns whether it did; else it is kept
+   */
+  async abandon(): Promise<boolean> {
+    const { hooks, paths } = this.#options;
+    const holds = () =>
+      this.isMember || this.#leases().length > 0 || readSaved(paths.cacheDir, this.name) !== undefined;
+    if (holds()) return false;
+    // A round that runs may join.
+    await this.#rounds.close();
+    if (holds()) {
+      this.#rounds.reopen();
+      return false;
+    }
+    this.#registration.close();
+    forget(paths.cacheDir, this.name);
+    hooks.told(this.name, 'the conflist is gone: the network never joined, and is forgotten');
+    return true;
+  }
+
   /** The registry vouches for what this host holds until then (milliseconds since the epoch). */
   renewed(validUntil: number): void {
     this.#registration.renewed(validUntil);

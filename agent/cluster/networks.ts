@@ -122,13 +122,14 @@ export class Networks {
       ...savedNetworks(paths.cacheDir),
       ...this.#networks.keys(),
     ]);
-    for (const name of names) this.#change(name, wanted.networks.get(name));
+    for (const name of names) await this.#change(name, wanted.networks.get(name));
   }
 
-  #change(name: string, wanted: Wanted | undefined): void {
+  async #change(name: string, wanted: Wanted | undefined): Promise<void> {
     const network = this.#networks.get(name);
-    if (network) network.change(wanted);
-    else {
+    if (network && wanted === undefined && (await network.abandon())) this.#networks.delete(name);
+    else if (network) network.change(wanted);
+    else if (!this.#closed) {
       const made = new HostNetwork({ ...this.#options, name, rivals: () => this.#before(name) }, wanted);
       if (this.#validUntil !== undefined) made.renewed(this.#validUntil);
       this.#networks.set(name, made);
