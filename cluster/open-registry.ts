@@ -1,5 +1,6 @@
 /** From what `--registry` says to the registry. Each kind loads its own code only. */
-import { isAbsolute } from 'node:path';
+import { statSync } from 'node:fs';
+import { dirname, isAbsolute } from 'node:path';
 import { type RegistrationHooks, StoredRegistry } from './registry/stored-registry.ts';
 import { type Registry, RegistryError } from './registry.ts';
 
@@ -14,8 +15,9 @@ const KINDS =
   'wanted the absolute path of a YAML file, etcd://HOST:PORT[,HOST:PORT...][/PREFIX] (etcd+tls:// with TLS), or kubernetes://';
 
 /**
- * Opens a registry; nothing is asked yet, so that a registry which is away is no error here. Throws RegistryError(invalid) that names
- * what is wrong with the location.
+ * Opens a registry; nothing is asked yet, so that a registry which is away is no error here. A file need not exist, but its folder must:
+ * who mistypes a path, or has not mounted it, would be alone in a registry of his own. Throws RegistryError(invalid) that names what is
+ * wrong with the location.
  */
 export async function openRegistry(location: string, options: RegistryOptions): Promise<Registry> {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(location)?.[1]?.toLowerCase();
@@ -44,8 +46,22 @@ export async function openRegistry(location: string, options: RegistryOptions): 
 
 async function openFile(path: string, location: string, hooks: RegistrationHooks): Promise<Registry> {
   if (!isAbsolute(path)) throw invalid(location);
+  if (isFolder(path)) throw new RegistryError('invalid', `registry file ${path}: is a folder, wanted a file`);
+  const folder = dirname(path);
+  if (!isFolder(folder)) {
+    throw new RegistryError('invalid', `registry file ${path}: there is no folder ${folder}: is it mounted?`);
+  }
   const { FileStore } = await import('./file/file-store.ts');
   return new StoredRegistry(() => new FileStore(path), hooks);
+}
+
+/** False where that cannot be seen, too. */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  } catch {
+    return false;
+  }
 }
 
 function invalid(location: string): RegistryError {

@@ -1,5 +1,5 @@
 /** Options of the agent's commands, and how their values are read. */
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import type { LoopbackAddress } from '../../agent/metrics-server.ts';
 import { UsageError } from '../context.ts';
 
@@ -23,10 +23,13 @@ export function parseInterval(text: string): number {
   throw new UsageError('wanted seconds between 0.1 and 3600');
 }
 
-/** `--registry FILE|etcd://...`: a file's path becomes absolute. Throws UsageError. */
+/** `--registry FILE|etcd://...`: a file by its absolute path, which a service has as well. Throws UsageError. */
 export function parseRegistry(text: string): string {
   if (text === '') throw new UsageError('wanted a file or etcd://HOST:PORT');
-  return text.includes('://') ? text : resolve(text);
+  if (text.includes('://') || isAbsolute(text)) return text;
+  throw new UsageError(
+    `found ${JSON.stringify(text)}, wanted an absolute path, such as ${resolve(text)}, or etcd://HOST:PORT`,
+  );
 }
 
 /** `--node NAME`. Throws UsageError. */

@@ -128,6 +128,10 @@ t.test('another host is struck out of a registry by name, and only on purpose', 
 t.test('who this host is goes with a registry', async (t) => {
   const { ambient } = makeGround(t);
   t.match(await weft(ambient, 'agent', '--node', 'alpha'), { status: 2, err: /give --registry, too/ });
+  t.match(await weft(ambient, 'agent', '--registry', 'x.yaml'), {
+    status: 2,
+    err: /found "x\.yaml", wanted an absolute path/,
+  });
   t.match(await weft(ambient, 'agent', '--registry', '/srv/x', '--node', 'a b'), { status: 2 });
   t.match(await weft(ambient, 'agent', '--registry', '/srv/x', '--address', '192.0.2.1/24'), { status: 2 });
 });

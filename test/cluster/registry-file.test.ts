@@ -78,7 +78,7 @@ t.test('what changes nothing writes nothing: a file that may only be read will d
 
 t.test('a missing file is an empty registry, and is made; a link stays one', async (t) => {
   const folder = t.testdir({});
-  const file = join(folder, 'etc', 'weft', 'hosts.yaml');
+  const file = join(folder, 'hosts.yaml');
   const { registry } = await open(t, `file://${file}`);
   t.same(await registry.read('pods'), { members: [], endpoints: [] });
   await registry.join(request(1));
@@ -152,12 +152,14 @@ t.test('a watched file: changes, a mistake in the middle, a gap, and its replace
   t.match(one.events, [/^lost/, /^found$/, /^lost: registry file .* cannot be read: ENOENT/, /^found$/]);
 });
 
-t.test('a folder that comes after the watch', async (t) => {
-  const file = join(t.testdir({}), 'later', 'hosts.yaml');
-  const one = await open(t, file);
+t.test('a folder that goes after the start, and comes after the watch', async (t) => {
+  const folder = join(t.testdir({ later: {} }), 'later');
+  const file = join(folder, 'hosts.yaml');
+  const [one, two] = [await open(t, file), await open(t, file)];
+  rmSync(folder, { recursive: true });
   follow(t, one);
   await told(one, 'empty', ({ members }) => members.length === 0);
-  await (await open(t, file)).registry.join(request(1));
+  await two.registry.join(request(1));
   await told(one, 'joined', ({ members }) => members.length === 1);
 });
 

@@ -32,6 +32,10 @@ t.test('etcd locations', async (t) => {
 const WRONG: readonly [string, RegExp][] = [
   ['', /wanted the absolute path of a YAML file, etcd:\/\//],
   ['hosts.yaml', /registry "hosts\.yaml": wanted the absolute path/],
+  ['/no/such/folder/hosts.yaml', /hosts\.yaml: there is no folder \/no\/such\/folder: is it mounted\?/],
+  ['file:///no/hosts.yaml', /there is no folder \/no: is it mounted\?/],
+  ['/dev/null/hosts.yaml', /there is no folder \/dev\/null/],
+  ['/tmp', /registry file \/tmp: is a folder, wanted a file/],
   ['consul://a', /registry "consul:\/\/a": wanted/],
   ['http://user:secret@a', /registry "http:\/\/\.\.\.@a": wanted/],
   ['etcd://', /found "", wanted HOST:PORT/],
