@@ -31,7 +31,8 @@ import {
   portMark,
   readGuardComment,
 } from './mac-filter-ruleset.ts';
-import { findProgram, onHost, programEnv, withFirewallLock } from './program.ts';
+import { runNft } from './nft.ts';
+import { findProgram, withFirewallLock } from './program.ts';
 import { NO_NFTABLES } from './xtables.ts';
 
 const IN_TABLE = { family: 'bridge', table: FILTER_TABLE } as const;
@@ -126,30 +127,25 @@ async function enterAgain(host: Namespace, member: GuardedPort): Promise<void> {
 async function install(host: Namespace, ambient: Ambient): Promise<void> {
   await withFirewallLock(ambient, async () => {
     const [base] = await host.send(rules());
-    if (!stands(base)) await runNft(host, ambient);
+    if (!stands(base)) await installBase(host, ambient);
   });
 }
 
 const NFT_MISSING =
   'cannot hold containers to their MAC: nft is not installed (or not on PATH): install nftables, or remove macspoofchk';
 
-async function runNft(host: Namespace, ambient: Ambient): Promise<void> {
+async function installBase(host: Namespace, ambient: Ambient): Promise<void> {
   if (!findProgram(ambient.env, 'nft')) throw new CniError(ErrorCode.notAvailable, NFT_MISSING);
-  const [file, args] = onHost(host, 'nft', ['-f', '-']);
-  const { status, stderr } = await ambient.run(file, args, {
-    input: `${filterCommands().join('\n')}\n`,
-    env: programEnv(ambient.env),
-  });
-  if (status === 0) return;
-  const words = stderr.trim();
-  // A kernel without nf_tables for bridges takes the table, and refuses the hook.
-  if (/(?:Operation not supported|No such file or directory)\nadd chain/.test(words)) throw noKernel(words);
-  const reason = words.split('\n')[0]?.replace(/^\S+ Error: /, '') || `exit status ${status}`;
-  throw new CniError(
-    ErrorCode.program,
-    `cannot install the nftables rule that holds containers to their MAC: nft failed: ${reason}`,
-    words || undefined,
-  );
+  try {
+    const what = 'install the nftables rule that holds containers to their MAC';
+    await runNft(host, ambient, filterCommands(), what);
+  } catch (error) {
+    const words = error instanceof CniError ? error.details : undefined;
+    // A kernel without nf_tables for bridges takes the table, and refuses the hook.
+    if (words && /(?:Operation not supported|No such file or directory)\nadd chain/.test(words))
+      throw noKernel(words);
+    throw error;
+  }
 }
 
 function noKernel(reason: NetlinkError | string): CniError {

@@ -25,6 +25,7 @@ import { addressKey } from '../netlink/nftables-keys.ts';
 import { listChains, listRules, listSets } from '../netlink/nftables-objects.ts';
 import { formatAddress, type IpFamily, parseSources, type Source } from './address.ts';
 import type { FirewallBackend, Membership } from './firewall.ts';
+import { runNft } from './nft.ts';
 import {
   baseCommands,
   exceptionsOf,
@@ -36,7 +37,7 @@ import {
   TABLE,
 } from './nftables-ruleset.ts';
 import { masqueradeChain, ownerMark } from './ownership.ts';
-import { findProgram, onHost, programEnv, withFirewallLock } from './program.ts';
+import { findProgram, withFirewallLock } from './program.ts';
 import { NO_NFTABLES } from './xtables.ts';
 
 const IN_TABLE = { family: 'inet', table: TABLE } as const;
@@ -190,27 +191,15 @@ async function install(host: Namespace, ambient: Ambient, member: Membership): P
     if (now.complete) return;
     // Containers with other prefixes may be in the network: their exceptions stay.
     const commands = baseCommands(member.network, [...now.exceptions, ...member.except]);
-    await runNft(host, ambient, commands, `install the nftables base rules of network ${member.network}`);
+    const what = `install the nftables base rules of network ${member.network}`;
+    if (!findProgram(ambient.env, 'nft')) {
+      throw new CniError(
+        ErrorCode.program,
+        `cannot ${what}: nft is not installed (or not on PATH): install nftables, or set the iptables backend`,
+      );
+    }
+    await runNft(host, ambient, commands, what);
   });
-}
-
-/** Runs one nft transaction in the host's namespace. */
-async function runNft(host: Namespace, ambient: Ambient, commands: string[], what: string): Promise<void> {
-  if (!findProgram(ambient.env, 'nft')) {
-    throw new CniError(
-      ErrorCode.program,
-      `cannot ${what}: nft is not installed (or not on PATH): install nftables, or set the iptables backend`,
-    );
-  }
-  const [file, args] = onHost(host, 'nft', ['-f', '-']);
-  const { status, stderr } = await ambient.run(file, args, {
-    input: `${commands.join('\n')}\n`,
-    env: programEnv(ambient.env),
-  });
-  if (status === 0) return;
-  const words = stderr.trim();
-  const reason = words.split('\n')[0]?.replace(/^\S+ Error: /, '') || `exit status ${status}`;
-  throw new CniError(ErrorCode.program, `cannot ${what}: nft failed: ${reason}`, words || undefined);
 }
 
 async function remove(host: Namespace, member: Omit<Membership, 'except'>): Promise<void> {

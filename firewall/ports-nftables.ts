@@ -19,6 +19,7 @@ import {
 } from '../netlink/nftables.ts';
 import { addressKey, concatenated, linkNameKey, portKey, protocolKey } from '../netlink/nftables-keys.ts';
 import { listRules } from '../netlink/nftables-objects.ts';
+import { runNft } from './nft.ts';
 import { type PortBackend, PROTOCOLS, type Publication, type PublishedPort, portWords } from './ports.ts';
 import {
   ALWAYS,
@@ -36,7 +37,7 @@ import {
   publicationPrefix,
   renderPorts,
 } from './ports-ruleset.ts';
-import { findProgram, onHost, programEnv, withFirewallLock } from './program.ts';
+import { findProgram, withFirewallLock } from './program.ts';
 import { NO_NFTABLES } from './xtables.ts';
 
 const IN_TABLE = { family: 'inet', table: PORTS_TABLE } as const;
@@ -194,19 +195,7 @@ async function install(host: Namespace, ambient: Ambient): Promise<void> {
     const now = (await host.send(...base())) as CommentsReply[];
     if (missingRules(now).length === 0) return;
     if (!findProgram(ambient.env, 'nft')) throw new CniError(ErrorCode.program, NO_NFT);
-    const [file, args] = onHost(host, 'nft', ['-f', '-']);
-    const { status, stderr } = await ambient.run(file, args, {
-      input: `${portBase().join('\n')}\n`,
-      env: programEnv(ambient.env),
-    });
-    if (status === 0) return;
-    const words = stderr.trim();
-    const reason = words.split('\n')[0]?.replace(/^\S+ Error: /, '') || `exit status ${status}`;
-    throw new CniError(
-      ErrorCode.program,
-      `cannot install the nftables rules of published ports: nft failed: ${reason}`,
-      words || undefined,
-    );
+    await runNft(host, ambient, portBase(), 'install the nftables rules of published ports');
   });
 }
 
