@@ -23,6 +23,7 @@ import {
   REFERENCE_CHAIN,
 } from './forward-rules.ts';
 import { hasChain } from './iptables-chains.ts';
+import { removeLines } from './iptables-removal.ts';
 import { deletion } from './iptables-rules.ts';
 import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
 import { findProgram, withFirewallLock } from './program.ts';
@@ -59,9 +60,10 @@ export function forwardRules(host: Namespace, ambient: Ambient): ForwardRules {
     },
     async withdraw(admission) {
       const mark = publicationMark(admission);
-      await remove(
+      await removeLines(
         host,
         ambient,
+        PLACE,
         (line) => forwardOwner(line) === mark || isReferenceRule(line, admission.addresses),
       );
     },
@@ -117,23 +119,7 @@ async function admit(host: Namespace, ambient: Ambient, admission: Admission): P
   });
 }
 
-/** Removes rules, in whichever iptables they are; returns them. */
-async function remove(
-  host: Namespace,
-  ambient: Ambient,
-  isDue: (line: string) => boolean,
-): Promise<string[]> {
-  const removed: string[] = [];
-  for (const { variant, family } of await whereChains(host, [FORWARD_CHAIN, REFERENCE_CHAIN], FILTER)) {
-    const command = hostIptables(host, ambient, variant);
-    await withFirewallLock(ambient, async () => {
-      const due = (await command.save(family, FILTER)).split('\n').filter(isDue);
-      if (due.length > 0) await command.restore(family, FILTER, due.map(deletion));
-      removed.push(...due);
-    });
-  }
-  return removed;
-}
+const PLACE = { table: FILTER, chains: [FORWARD_CHAIN, REFERENCE_CHAIN] } as const;
 
 async function verify(host: Namespace, ambient: Ambient, admission: Admission): Promise<string[]> {
   const command = hostIptables(host, ambient);
@@ -163,7 +149,7 @@ async function collect(
 ): Promise<string[]> {
   const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
   const prefix = publicationPrefix(network);
-  const removed = await remove(host, ambient, (line) => {
+  const removed = await removeLines(host, ambient, PLACE, (line) => {
     const owner = forwardOwner(line);
     return owner?.startsWith(prefix) === true && !marks.has(owner);
   });

@@ -10,6 +10,7 @@ import type { Namespace } from '../netlink/door.ts';
 import type { IpFamily } from './address.ts';
 import { hasChain } from './iptables-chains.ts';
 import type { IptablesCommand } from './iptables-command.ts';
+import { removeLines } from './iptables-removal.ts';
 import { deletion } from './iptables-rules.ts';
 import { type PortBackend, type Publication, portWords, targetWords } from './ports.ts';
 import {
@@ -26,7 +27,7 @@ import {
 } from './ports-iptables-rules.ts';
 import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
 import { findProgram, withFirewallLock } from './program.ts';
-import { hostIptables, whereChains } from './xtables.ts';
+import { hostIptables } from './xtables.ts';
 
 /** Opens nothing and changes nothing; `host` and `ambient` are used by the methods. */
 export function iptablesPorts(host: Namespace, ambient: Ambient): PortBackend {
@@ -106,20 +107,12 @@ async function withdrawWhere(
   ambient: Ambient,
   isDue: (owner: string) => boolean,
 ): Promise<string[]> {
-  const owners = new Set<string>();
-  for (const { variant, family } of await whereChains(host, [CHAIN, SNAT_CHAIN])) {
-    const command = hostIptables(host, ambient, variant);
-    await withFirewallLock(ambient, async () => {
-      const due = (await command.save(family, NAT)).split('\n').filter((line) => {
-        const owner = ownerOf(line);
-        if (owner === undefined || !isDue(owner)) return false;
-        owners.add(owner);
-        return true;
-      });
-      if (due.length > 0) await command.restore(family, NAT, due.map(deletion));
-    });
-  }
-  return [...owners];
+  const place = { table: NAT, chains: [CHAIN, SNAT_CHAIN] } as const;
+  const removed = await removeLines(host, ambient, place, (line) => {
+    const owner = ownerOf(line);
+    return owner !== undefined && isDue(owner);
+  });
+  return [...new Set(removed.flatMap((line) => ownerOf(line) ?? []))];
 }
 
 async function verify(host: Namespace, ambient: Ambient, publication: Publication): Promise<string[]> {
