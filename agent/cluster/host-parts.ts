@@ -1,4 +1,5 @@
 /** The parts of a real host: the kernel by netlink, and a routing daemon where a network wants one. */
+import type { Session } from '../../cluster/bgp/bird.ts';
 import { NetworkReconciler } from '../../cluster/host/reconciler.ts';
 import { overlaps, underlayAddresses } from '../../cluster/host/underlay.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
@@ -6,7 +7,7 @@ import type { Member, NetworkState } from '../../cluster/registry.ts';
 import type { Door, Namespace } from '../../netlink/door.ts';
 import { bridgeMac, networkMac, tunnelMac } from '../../plan/names.ts';
 import { removeEmptyBridges } from './bridges.ts';
-import { type Driver, type DriverHooks, type Parts, prefixesOf, type Session } from './parts.ts';
+import { type Driver, type DriverHooks, type Parts, prefixesOf } from './parts.ts';
 import { wordsOf } from './words.ts';
 
 /** What announces routes: cluster/bgp. */

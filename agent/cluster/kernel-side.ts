@@ -1,7 +1,8 @@
 /** A network in this host's kernel: opened when it is first needed, told of each state once. */
+import type { Session } from '../../cluster/bgp/bird.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
-import type { Driver, Parts, Session } from './parts.ts';
+import type { Driver, Parts } from './parts.ts';
 
 export interface KernelSideHooks {
   /** Before the kernel gets a state: an agent that is killed in between must know no less than the kernel does. */

@@ -1,23 +1,7 @@
 /** What a network between hosts needs of this host: the kernel's side and who we are, behind one interface, so that a test has it in memory. */
+import type { Session } from '../../cluster/bgp/bird.ts';
 import type { ClusterNetwork, Pool } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
-
-/** A BGP session of the daemon that announces our routes. */
-export interface Session {
-  /** The neighbour's name in the registry, or its address where it has none there. */
-  peer: string;
-  address: string;
-  established: boolean;
-  /** BGP's word (RFC 4271, section 8.2.2): `Established`, `Active`, ... */
-  state: string;
-  /** Milliseconds since the epoch: of the last change. */
-  since: number;
-  /** Why it is not established, in the daemon's words. */
-  error: string | undefined;
-  /** How many subnets were learned, and told. */
-  imported: number;
-  exported: number;
-}
 
 /** What of one network is in this host's kernel, kept as the registry says. */
 export interface Driver {

@@ -1,8 +1,9 @@
 /** A network between hosts as this host's agent sees it: what `weft network` and `weft status` show. */
+import type { Session } from '../../cluster/bgp/bird.ts';
 import type { Backend, ClusterNetwork } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
 import type { ContactState } from './contact.ts';
-import { prefixesOf, type Session } from './parts.ts';
+import { prefixesOf } from './parts.ts';
 
 export interface MemberSummary {
   host: string;
