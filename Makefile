@@ -8,7 +8,7 @@ BIN := node_modules/.bin
 # Node's headers, where they lie beside this Node; otherwise node-gyp fetches them.
 NODE_PREFIX := $(shell node -p "path.dirname(path.dirname(process.execPath))")
 NODE_DIR := $(if $(wildcard $(NODE_PREFIX)/include/node/node.h),--nodedir=$(NODE_PREFIX))
-SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
+SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime inspect agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
 
 .DEFAULT_GOAL := build
 ifndef V

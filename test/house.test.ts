@@ -20,7 +20,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   plugins: ['cni', 'plan', 'ipam', 'firewall', 'netlink', 'cluster'],
   runtime: ['cni', 'netlink', 'plan', 'plugins', 'ipam'],
   agent: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'cluster'],
-  cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'agent', 'cluster'],
+  // Reads what this host's kernel says and explains it; changes nothing but what a probe needs.
+  inspect: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'cluster'],
+  cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'agent', 'cluster', 'inspect'],
   bin: ['cni', 'plugins', 'runtime', 'cli'],
 };
 
