@@ -48,6 +48,38 @@ export interface Native {
   sendDatagram(path: string, text: string): void;
   /** ETHTOOL_STXCSUM with a value, else ETHTOOL_GTXCSUM. */
   checksumOffload(handle: number, link: string, value?: boolean): Promise<boolean>;
+  /**
+   * A socket of any kind (socket(2)), never blocking; `room` is how many bytes of a datagram are kept. The listener gets what
+   * recvmsg(2) gives: bytes, sender's address, control messages, the whole length; or an errno.
+   */
+  openSocket(
+    handle: number,
+    domain: number,
+    type: number,
+    protocol: number,
+    room: number,
+    listener: (
+      bytes: Uint8Array | undefined,
+      address: Uint8Array | undefined,
+      control: Uint8Array | undefined,
+      length: number,
+      errno: number,
+    ) => void,
+  ): Promise<number>;
+  closeSocket(id: number): void;
+  bindSocket(id: number, address: Uint8Array): void;
+  /** A connection is then under way. */
+  connectSocket(id: number, address: Uint8Array): void;
+  sendSocket(id: number, bytes: Uint8Array, address?: Uint8Array): void;
+  socketName(id: number): Uint8Array;
+  setSocketOption(id: number, level: number, name: number, value: Uint8Array): void;
+  getSocketOption(id: number, level: number, name: number, size: number): Uint8Array;
+  /** A classic BPF program: struct sock_filter, one after the other. */
+  filterSocket(id: number, program: Uint8Array): void;
+  /** A descriptor of a tracefs that is mounted nowhere. */
+  openTracefs(): number;
+  /** Nanoseconds. */
+  clocks(): { realtime: bigint; monotonic: bigint };
   /** Gives freed memory back to the system (malloc_trim(3)). */
   trimMemory(): void;
 }

@@ -80,6 +80,17 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<peerOf>(env, exports, "peerOf");
   expose<sendDatagram>(env, exports, "sendDatagram");
   expose<checksumOffload>(env, exports, "checksumOffload");
+  expose<openSocket>(env, exports, "openSocket");
+  expose<closeSocket>(env, exports, "closeSocket");
+  expose<bindSocket>(env, exports, "bindSocket");
+  expose<connectSocket>(env, exports, "connectSocket");
+  expose<sendSocket>(env, exports, "sendSocket");
+  expose<socketName>(env, exports, "socketName");
+  expose<setSocketOption>(env, exports, "setSocketOption");
+  expose<getSocketOption>(env, exports, "getSocketOption");
+  expose<filterSocket>(env, exports, "filterSocket");
+  expose<openTracefs>(env, exports, "openTracefs");
+  expose<clocks>(env, exports, "clocks");
   expose<trimMemory>(env, exports, "trimMemory");
   return exports;
 }

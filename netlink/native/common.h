@@ -96,11 +96,13 @@ class Deletion {
 };
 
 struct Monitor;
+class Watched;
 
 // Per environment (main thread or worker thread), never global.
 struct Addon {
   std::map<uint32_t, std::shared_ptr<Namespace>> namespaces;
   std::map<uint32_t, Monitor*> monitors;
+  std::map<uint32_t, Watched*> sockets;
   uint32_t next = 1;
 };
 
@@ -143,6 +145,17 @@ Napi::Value closeMonitor(const Napi::CallbackInfo& info);
 Napi::Value peerOf(const Napi::CallbackInfo& info);
 Napi::Value sendDatagram(const Napi::CallbackInfo& info);
 Napi::Value checksumOffload(const Napi::CallbackInfo& info);
+Napi::Value openSocket(const Napi::CallbackInfo& info);
+Napi::Value closeSocket(const Napi::CallbackInfo& info);
+Napi::Value bindSocket(const Napi::CallbackInfo& info);
+Napi::Value connectSocket(const Napi::CallbackInfo& info);
+Napi::Value sendSocket(const Napi::CallbackInfo& info);
+Napi::Value socketName(const Napi::CallbackInfo& info);
+Napi::Value setSocketOption(const Napi::CallbackInfo& info);
+Napi::Value getSocketOption(const Napi::CallbackInfo& info);
+Napi::Value filterSocket(const Napi::CallbackInfo& info);
+Napi::Value openTracefs(const Napi::CallbackInfo& info);
+Napi::Value clocks(const Napi::CallbackInfo& info);
 Napi::Value trimMemory(const Napi::CallbackInfo& info);
 
 inline int check(int result, const char* call) {
