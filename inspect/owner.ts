@@ -14,3 +14,6 @@ export interface Owner {
   /** The plugin that makes such a thing: `portmap`. */
   plugin?: string;
 }
+
+/** Where nothing points at anybody. */
+export const NOBODY: Owner = { who: 'somebody else' };

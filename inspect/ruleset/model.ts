@@ -40,7 +40,9 @@ export interface Chain {
     devices?: readonly string[];
   };
   rules: readonly Rule[];
+  /** Of the policy. */
   counters?: Counters;
+  comment?: string;
 }
 
 export interface Counters {
@@ -64,13 +66,18 @@ export interface Rule {
   owner: Owner;
 }
 
-/** What a rule may look at. Addresses and ports are those of the packet at that moment, unless said. */
+/**
+ * What a rule may look at. Addresses and ports are those of the packet at that moment, unless said. What a rule's words only imply (that
+ * `tcp dport` wants TCP, `ip saddr` of family inet IPv4) is among its matches, too.
+ */
 export type Field =
   | 'saddr'
   | 'daddr'
   | 'sport'
   | 'dport'
+  /** By name (`tcp`, `udp`, `icmp`, `icmpv6`, ...), a number where it has none. */
   | 'protocol'
+  /** `ipv4`, `ipv6`. */
   | 'family'
   | 'iifname'
   | 'oifname'
@@ -81,12 +88,15 @@ export type Field =
   | 'physout'
   | 'etherSource'
   | 'etherDestination'
+  /** `ip`, `ip6`, `arp`, ... */
   | 'etherType'
   | 'mark'
+  /** `new`, `established`, `related`, `invalid`, `untracked`; of iptables also `dnat` and `snat`, which are said of the status. */
   | 'ctState'
   /** `dnat`, `snat`, `assured`, ... */
   | 'ctStatus'
   | 'ctMark'
+  /** `original`, `reply`. */
   | 'ctDirection'
   | 'ctOriginalSource'
   | 'ctOriginalDestination'
@@ -96,11 +106,16 @@ export type Field =
   | 'destinationType'
   /** The link by which the source would be reached (fib saddr oif, iptables' rpfilter): `0` where there is none. */
   | 'sourceLink'
+  /** As numbers, of the family of the packet. */
   | 'icmpType'
+  /** As bits: fin 1, syn 2, rst 4, psh 8, ack 16, urg 32. */
   | 'tcpFlags'
   | 'length';
 
-/** A value that a field is compared with. Addresses as prefixes or ranges; numbers as ranges; names may end in `*`. */
+/**
+ * A value that a field is compared with. Addresses as prefixes (`10.1.0.5` or `10.1.0.0/16`) or ranges; numbers as ranges; names of links may
+ * end in `*`; a sole `*` is whatever nothing else of the same set or map is.
+ */
 export type Value =
   | { prefix: string }
   | { from: number; to: number }
@@ -126,13 +141,16 @@ export type Verdict =
 
 export type Statement =
   | { kind: 'verdict'; verdict: Verdict }
-  /** A verdict map: the element that matches says what happens; none: the next statement. */
+  /** A verdict map: the element that matches says what happens; none: the next statement. No field: one of them by chance. */
   | { kind: 'vmap'; fields: readonly Field[]; set: string }
   | { kind: 'vmap'; fields: readonly Field[]; elements: readonly Element[] }
   /** Addresses or prefixes and ports in words; `map` where an element says them. */
   | { kind: 'dnat' | 'snat'; address?: string; port?: string; map?: MapLookup }
   | { kind: 'masquerade' | 'redirect'; port?: string }
+  /** `mark = (mark & ~mask) ^ value` */
   | { kind: 'setMark'; value: number; mask: number; on: 'packet' | 'connection' }
+  /** From the connection to the packet, or back. */
+  | { kind: 'copyMark'; mask: number; to: 'packet' | 'connection' }
   | { kind: 'notrack' }
   /** Changes nothing of what is modelled: counter, log, trace, comment. */
   | { kind: 'other'; text: string }
@@ -140,6 +158,7 @@ export type Statement =
   | { kind: 'unknown'; text: string };
 
 export interface MapLookup {
+  /** None: one of them by chance. */
   fields: readonly Field[];
   /** Name of a map of the table, or its elements where it is anonymous. */
   set: string | readonly Element[];

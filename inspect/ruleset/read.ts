@@ -1,0 +1,129 @@
+/** Everything that decides over packets in a network namespace, read from the kernel by the programs that wrote it. Changes nothing. */
+import type { Ambient } from '../../cni/ambient.ts';
+import { findProgram, onHost, programEnv } from '../../firewall/program.ts';
+import { legacyTables } from '../../firewall/xtables.ts';
+import type { Namespace } from '../../netlink/door.ts';
+import { withOwners } from '../owners.ts';
+import { type Ipset, readIpsets } from './ipsets.ts';
+import { readIptables } from './iptables.ts';
+import type { Chain, Ruleset, Table } from './model.ts';
+import { readNftables } from './nftables.ts';
+
+/** Those that iptables-nft makes; a person may make tables of these names, too. */
+const IPTABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
+const FAMILIES = [4, 6] as const;
+
+/**
+ * The ruleset of an open namespace: `door.open()` for the one that the process stands in, `door.open(path)` for another. Needs root there.
+ * What cannot be read is named in `unread`; nothing is thrown for it.
+ */
+export async function readRuleset(host: Namespace, ambient: Pick<Ambient, 'env' | 'run'>): Promise<Ruleset> {
+  const reader = new Reader(host, ambient);
+  const native = await reader.nftables();
+  let tables: Table[] = native;
+  for (const family of FAMILIES) {
+    const name = family === 4 ? 'ip' : 'ip6';
+    const candidates = native.filter((table) => table.family === name && mayBeIptables(table));
+    const worded = await reader.iptablesNft(family, candidates);
+    tables = tables.map((table) => worded.get(table) ?? table);
+  }
+  for (const family of FAMILIES) tables = [...tables, ...(await reader.iptablesLegacy(family))];
+  return withOwners({ tables, unread: reader.unread });
+}
+
+function mayBeIptables({ family, name }: Table): boolean {
+  return (family === 'ip' || family === 'ip6') && IPTABLES.includes(name);
+}
+
+class Reader {
+  readonly unread: string[] = [];
+  readonly #host: Namespace;
+  readonly #ambient: Pick<Ambient, 'env' | 'run'>;
+  #ipsets: Map<string, Ipset> | undefined;
+
+  constructor(host: Namespace, ambient: Pick<Ambient, 'env' | 'run'>) {
+    this.#host = host;
+    this.#ambient = ambient;
+  }
+
+  async nftables(): Promise<Table[]> {
+    const json = await this.#run('nft', ['-j', 'list', 'ruleset'], 'tables of nf_tables');
+    if (json === undefined) return [];
+    const printed = await this.#run('nft', ['-a', '-s', '-t', 'list', 'ruleset'], 'words of its rules');
+    try {
+      return readNftables(json, printed);
+    } catch (error) {
+      this.unread.push(`nft printed no JSON: ${error instanceof Error ? error.message : error}`);
+      return [];
+    }
+  }
+
+  /** Those of the candidates (tables of nf_tables, as nft sees them) that iptables made, in its own words. */
+  async iptablesNft(family: 4 | 6, candidates: readonly Table[]): Promise<Map<Table, Table>> {
+    if (candidates.length === 0) return new Map();
+    const program = family === 4 ? 'iptables' : 'ip6tables';
+    const printed = (await this.#run(`${program}-nft-save`, ['-c'], `rules of ${program} in full`)) ?? '';
+    const read = await this.#read(printed, 'iptables-nft', family);
+    const pairs = candidates.flatMap((candidate): [Table, Table][] => {
+      const table = read.find(({ name }) => name === candidate.name);
+      return table && !isForeign(printed, table.name) ? [[candidate, merged(table, candidate)]] : [];
+    });
+    return new Map(pairs);
+  }
+
+  async iptablesLegacy(family: 4 | 6): Promise<Table[]> {
+    // Asked without need, the program would load the module and make the tables.
+    if ((await legacyTables(this.#host, family)).length === 0) return [];
+    const program = family === 4 ? 'iptables' : 'ip6tables';
+    const printed = await this.#run(`${program}-legacy-save`, ['-c'], `tables of legacy ${program}`);
+    return await this.#read(printed ?? '', 'iptables-legacy', family);
+  }
+
+  async #read(printed: string, variant: 'iptables-nft' | 'iptables-legacy', family: 4 | 6): Promise<Table[]> {
+    return readIptables(
+      printed,
+      variant,
+      family,
+      printed.includes('--match-set ') ? await this.#sets() : new Map(),
+    );
+  }
+
+  async #sets(): Promise<Map<string, Ipset>> {
+    this.#ipsets ??= readIpsets((await this.#run('ipset', ['save'], 'sets of ipset')) ?? '');
+    return this.#ipsets;
+  }
+
+  /** What a program prints; undefined where it cannot be had, which is noted then. */
+  async #run(name: string, args: readonly string[], what: string): Promise<string | undefined> {
+    const { env } = this.#ambient;
+    if (findProgram(env, name) === undefined) {
+      this.unread.push(`${what}: ${name} is not installed (or not on PATH)`);
+      return undefined;
+    }
+    const [file, words] = onHost(this.#host, name, args);
+    const { status, stdout, stderr } = await this.#ambient.run(file, words, { env: programEnv(env) });
+    if (status === 0) return stdout;
+    this.unread.push(`${what}: ${name} failed: ${stderr.trim().split('\n')[0] || `exit status ${status}`}`);
+    return undefined;
+  }
+}
+
+/** iptables-nft-save says so of tables whose rules are none of its own. */
+function isForeign(printed: string, table: string): boolean {
+  return new RegExp(`^# Table \`${table}' is incompatible`, 'm').test(printed);
+}
+
+/** Rules as iptables words them, with the kernel's handles and hooks: iptables-save prints chains, too, that are not there. */
+function merged(read: Table, seen: Table): Table {
+  const chains = seen.chains.map((chain): Chain => {
+    const same = read.chains.find(({ name }) => name === chain.name);
+    if (same === undefined || same.rules.length !== chain.rules.length) return chain;
+    const rules = same.rules.map((rule, i) => {
+      const handle = chain.rules[i]?.handle;
+      return handle === undefined ? rule : { ...rule, handle };
+    });
+    const { counters } = same;
+    return { ...chain, rules, ...(chain.base && counters ? { counters } : {}) };
+  });
+  return { ...read, chains };
+}
