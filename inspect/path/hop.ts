@@ -55,16 +55,26 @@ export type Hop = {
       owner: Owner;
       verdict: string;
     }
+  /** Rewritten without a rule: a conversation that is known, in either direction. `known`: it was before this packet. */
+  | { kind: 'translate'; end: 'source' | 'destination'; known: boolean }
   | { kind: 'tunnel'; link: string; outer: Tuple; vni: number; fdb?: string }
   | { kind: 'drop'; reason: string; owner?: Owner }
 );
 
+/**
+ * `delivered` to a program or the kernel of the last namespace; `left`: goes on where nobody here can look; `rejected`: the sender is
+ * told; `dropped` on purpose, or by what the kernel checks; `lost`: goes where nobody takes it.
+ */
+export type Outcome = 'delivered' | 'left' | 'dropped' | 'rejected' | 'lost' | 'unknown';
+
 /** A whole way and how it ends. */
 export interface Path {
   hops: readonly Hop[];
-  outcome: 'delivered' | 'dropped' | 'rejected' | 'lost' | 'unknown';
+  outcome: Outcome;
   /** Why it ends there, in words, with what to do where that is known. */
   why: string;
   /** What could not be decided, and what was assumed for it. */
   assumptions: readonly string[];
+  /** What is worth knowing besides: it would end otherwise if an assumption were wrong, a tracked connection takes precedence, ... */
+  notes: readonly string[];
 }
