@@ -1,6 +1,158 @@
-/** Whose tables, chains, rules and elements are, told from their names and comments. */
-import type { Ruleset } from './ruleset/model.ts';
+/** Whose tables, chains, rules and elements are: told from their names and comments, never from files. */
+import { FILTER_TABLE } from '../firewall/mac-filter-ruleset.ts';
+import { PORTS_TABLE } from '../firewall/ports-ruleset.ts';
+import { NOBODY, type Owner } from './owner.ts';
+import { filterMark, referenceMark, threeWords, twoWords, weftNetwork } from './owner-marks.ts';
+import { ownerOfChain, ownerOfComment, ownerOfLink, ownerOfSet, ownerOfTable } from './owner-names.ts';
+import type { Chain, Element, NamedSet, Rule, Ruleset, Table, Value } from './ruleset/model.ts';
 
-export function withOwners(ruleset: Ruleset): Ruleset {
-  return ruleset;
+/** The ruleset with an owner at each rule and element. */
+export function withOwners({ tables, unread }: Ruleset): Ruleset {
+  return { tables: tables.map(ownedTable), unread };
+}
+
+/** Whose a table is as a whole; iptables' tables are shared. */
+export function tableOwner({ variant, name }: Pick<Table, 'variant' | 'name'>): Owner {
+  return (variant === 'nftables' ? ownerOfTable(name) : undefined) ?? NOBODY;
+}
+
+function ownedTable(table: Table): Table {
+  const whole = tableOwner(table);
+  const sets = new Map<string, NamedSet>();
+  for (const [name, set] of table.sets) sets.set(name, ownedSet(table, set, whole));
+  const chains = table.chains.map((chain): Chain => {
+    const own = chainOwner(table, chain.name);
+    return {
+      ...chain,
+      rules: chain.rules.map((rule) => ({ ...rule, owner: ruleOwner(table, chain, rule, own) })),
+    };
+  });
+  return { ...table, sets, chains: inherited(chains) };
+}
+
+/** Whose a chain is; NOBODY for those of the kernel's hooks in shared tables. */
+export function chainOwner(table: Pick<Table, 'variant' | 'name'>, chain: string): Owner {
+  const whole = tableOwner(table);
+  const named = ownerOfChain(chain);
+  const owner = whole.who === NOBODY.who ? (named ?? whole) : whole;
+  if (owner.who !== 'weft') return owner;
+  const network = table.name === 'weft' ? /^masq-(.+)$/.exec(chain)?.[1] : weftChainNetwork(table, chain);
+  return network === undefined ? owner : { ...owner, network };
+}
+
+/** Without ipset: a chain for each network. */
+function weftChainNetwork({ variant }: Pick<Table, 'variant'>, chain: string): string | undefined {
+  const own = ownerOfChain(chain);
+  return variant === 'nftables' || own?.plugin !== undefined ? undefined : /^WEFT-(.+)$/.exec(chain)?.[1];
+}
+
+function ruleOwner(table: Table, chain: Chain, rule: Rule, ofChain: Owner): Owner {
+  const comment = rule.comment ?? '';
+  if (ofChain.who === 'weft') return { ...ofChain, ...weftMark(table, ofChain, comment) };
+  const pointed = ofChain.who === NOBODY.who ? (pointedAt(table, chain, rule) ?? ofChain) : ofChain;
+  if (pointed.who === 'weft') {
+    const network = weftNetwork(comment) ?? setNetwork(rule);
+    return { ...pointed, ...(network === undefined ? {} : { network }) };
+  }
+  const mark = pointed.who === NOBODY.who ? undefined : attachmentOf(table, comment);
+  return mark ? { ...pointed, ...mark } : pointed;
+}
+
+function attachmentOf(table: Table, comment: string) {
+  // The container's id, and nothing else.
+  if (table.name === 'cni_hostport' && /^\S+$/.test(comment)) return { containerId: comment };
+  return referenceMark(comment);
+}
+
+/** What a rule of a shared chain, or of a table of a person, leads to or speaks of. */
+function pointedAt(
+  table: Table,
+  chain: Chain,
+  { comment = '', statements, matches }: Rule,
+): Owner | undefined {
+  const said = ownerOfComment(comment);
+  if (said) return said;
+  for (const statement of statements) {
+    if (statement.kind !== 'verdict' || !('chain' in statement.verdict)) continue;
+    const target = chainOwner(table, statement.verdict.chain);
+    if (target.who !== NOBODY.who) return { ...target };
+    // The administrator's chain is made, and jumped to, by a program.
+    if (statement.verdict.chain === 'DOCKER-USER') return { who: 'docker' };
+  }
+  // What a person put where people's rules belong is the person's, whatever it speaks of.
+  if (chain.base === undefined) return undefined;
+  for (const match of matches) {
+    const owner =
+      'set' in match ? ownerOfSet(match.set) : 'values' in match ? linkOwner(match.values) : undefined;
+    if (owner) return owner;
+  }
+  return undefined;
+}
+
+function linkOwner(values: readonly Value[]): Owner | undefined {
+  return values.flatMap((value) => ('text' in value ? (ownerOfLink(value.text) ?? []) : []))[0];
+}
+
+/** The network of the set that a rule of ours asks. */
+function setNetwork({ matches }: Rule): string | undefined {
+  return matches.flatMap((match) => ('set' in match ? (ipsetNetwork(match.set) ?? []) : []))[0];
+}
+
+const ipsetNetwork = (name: string) => /^weft-(.+)-x?[46]$/.exec(name)?.[1];
+
+function weftMark({ variant }: Table, { plugin }: Owner, comment: string): Partial<Owner> {
+  const network = weftNetwork(comment);
+  if (network !== undefined) return { network };
+  if (variant === 'nftables' || /^weft\b/.test(comment)) return {};
+  return (plugin === undefined ? twoWords(comment) : threeWords(comment)) ?? {};
+}
+
+function ownedSet(table: Table, set: NamedSet, whole: Owner): NamedSet {
+  const own = whole.who === NOBODY.who ? (ownerOfSet(set.name) ?? whole) : whole;
+  return {
+    ...set,
+    elements: set.elements.map((element) => ({ ...element, owner: elementOwner(table, set, element, own) })),
+  };
+}
+
+function elementOwner(table: Table, set: NamedSet, { comment = '', verdict }: Element, own: Owner): Owner {
+  if (own.who !== 'weft') return own;
+  if (table.name === PORTS_TABLE) return { ...own, ...threeWords(comment) };
+  if (table.family === 'bridge' && table.name === FILTER_TABLE)
+    return { ...own, ...filterMark(set.name, comment) };
+  const network =
+    verdict && 'chain' in verdict ? chainOwner(table, verdict.chain).network : ipsetNetwork(set.name);
+  return { ...own, ...twoWords(comment), ...(network === undefined ? {} : { network }) };
+}
+
+/** Rules of a chain that only one attachment's rules lead to are that attachment's: some programs say it but there. */
+function inherited(chains: readonly Chain[]): Chain[] {
+  const leading = new Map<string, Owner[]>();
+  for (const { rules } of chains) {
+    for (const { statements, owner } of rules) {
+      for (const statement of statements) {
+        if (statement.kind !== 'verdict' || !('chain' in statement.verdict)) continue;
+        const { chain } = statement.verdict;
+        leading.set(chain, [...(leading.get(chain) ?? []), owner]);
+      }
+    }
+  }
+  return chains.map((chain) => {
+    const from = leading.get(chain.name) ?? [];
+    const [first] = from;
+    if (
+      first?.containerId === undefined ||
+      from.some(({ containerId }) => containerId !== first.containerId)
+    ) {
+      return chain;
+    }
+    const { network, containerId, ifname } = first;
+    const attachment = { containerId, ...(network ? { network } : {}), ...(ifname ? { ifname } : {}) };
+    const rules = chain.rules.map((rule) =>
+      rule.owner.who === first.who && rule.owner.containerId === undefined
+        ? { ...rule, owner: { ...rule.owner, ...attachment } }
+        : rule,
+    );
+    return { ...chain, rules };
+  });
 }

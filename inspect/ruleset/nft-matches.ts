@@ -2,7 +2,7 @@
 import { type Json, list, member, sole, text } from './json.ts';
 import type { Field, Match, TableFamily, Value } from './model.ts';
 import { ALL_TCP_FLAGS, tcpFlagBits } from './names.ts';
-import { fieldOf, kindOf, kindsOf, statementWords, valuesOf, words } from './nft-values.ts';
+import { fieldOf, kindOf, kindsOf, readValues, statementWords, words } from './nft-values.ts';
 
 const NEGATIONS = ['!=', '!', 'notin'];
 /** Beyond any number that a rule may compare with. */
@@ -24,7 +24,7 @@ export function matchOf(match: Json, family: TableFamily): Match {
   const set = text(right);
   if (set?.startsWith('@')) return { fields, not, set: set.slice(1) };
   if (/^[<>]=?$/.test(op)) return comparison(fields, op, right) ?? unknown;
-  const values = valuesOf(right, kinds);
+  const values = readValues(right, kinds);
   return values === undefined ? unknown : { fields, not, values };
 }
 

@@ -2,7 +2,7 @@
 import { NOBODY } from '../owner.ts';
 import { type Json, list, member, sole, text } from './json.ts';
 import type { Element, MapLookup, Statement, TableFamily, Verdict } from './model.ts';
-import { fieldOf, kindsOf, statementWords, valueOf, words } from './nft-values.ts';
+import { fieldOf, kindsOf, readValue, statementWords, words } from './nft-values.ts';
 
 const PLAIN = ['accept', 'drop', 'return', 'continue', 'queue'] as const;
 
@@ -134,19 +134,19 @@ function changeOf(value: Json, on: 'packet' | 'connection'): { mask: number; val
   return op === '^' ? { mask, value: (bits ^ by) >>> 0 } : undefined;
 }
 
-type Kinds = Parameters<typeof valueOf>[1];
+type Kinds = Parameters<typeof readValue>[1];
 
 /** Elements of a set or map, anonymous or not: plain keys, or pairs of key and data. */
 export function elementsOf(json: Json | undefined, keys: Kinds, data: Kinds): Element[] {
   return list(json).flatMap((one) => {
     const [key, value] = Array.isArray(one) ? (one as readonly Json[]) : [one];
-    const read = valueOf(key, keys);
+    const read = readValue(key, keys);
     if (read === undefined) return [];
     const details = member(key, 'elem');
     const comment = text(member(details, 'comment'));
     const counters = countersOf(member(details, 'counter'));
     const verdict = verdictOf(value);
-    const mapped = verdict || value === undefined ? undefined : valueOf(value, data);
+    const mapped = verdict || value === undefined ? undefined : readValue(value, data);
     return [
       {
         key: read,

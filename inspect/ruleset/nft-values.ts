@@ -122,14 +122,14 @@ export function kindsOfType(type: Json | undefined): (Kind | undefined)[] {
 }
 
 /** A value of one field or of a concatenation; undefined for what is no value. */
-export function valueOf(json: Json | undefined, kinds: readonly (Kind | undefined)[]): Value | undefined {
+export function readValue(json: Json | undefined, kinds: readonly (Kind | undefined)[]): Value | undefined {
   const concat = member(json, 'concat');
   if (concat !== undefined) {
-    const parts = list(concat).map((part, i) => valueOf(part, [kinds[i]]));
+    const parts = list(concat).map((part, i) => readValue(part, [kinds[i]]));
     return parts.every((part) => part !== undefined) ? { parts: parts as Value[] } : undefined;
   }
   const wrapped = member(json, 'elem');
-  if (wrapped !== undefined) return valueOf(member(wrapped, 'val'), kinds);
+  if (wrapped !== undefined) return readValue(member(wrapped, 'val'), kinds);
   return single(json, kinds[0]);
 }
 
@@ -166,10 +166,10 @@ function compound(json: Json): Value | undefined {
 }
 
 /** All values on the right of a comparison; undefined where one is unknown. */
-export function valuesOf(json: Json, kinds: readonly Kind[]): Value[] | undefined {
+export function readValues(json: Json, kinds: readonly Kind[]): Value[] | undefined {
   const set = member(json, 'set');
   const all = set !== undefined ? list(set) : Array.isArray(json) ? json : [json];
-  const values = all.map((one) => valueOf(one, kinds));
+  const values = all.map((one) => readValue(one, kinds));
   return values.every((value) => value !== undefined) ? (values as Value[]) : undefined;
 }
 
