@@ -1,6 +1,6 @@
 /** Tables of link messages (linux/if_link.h, linux/rtnetlink.h, drivers/net/veth.c). */
 import { Attributes, attribute, many, nested } from './attributes.ts';
-import { bool, bool32, i32, ip, mac, NLA_F_NESTED, text, u8, u16, u16be, u32 } from './codec.ts';
+import { bool, bool32, type Codec, i32, ip, mac, NLA_F_NESTED, text, u8, u16, u16be, u32 } from './codec.ts';
 import { Message, messageIn, Struct } from './message.ts';
 
 export const ifinfomsg = new Struct({
@@ -63,7 +63,7 @@ export const vxlanData = new Attributes({
 });
 
 export const macvlanData = new Attributes({
-  /** MACVLAN_MODE_*: see netlink/link.ts. */
+  /** MACVLAN_MODE_*: see netlink/link-kinds.ts. */
   mode: attribute(1, 'IFLA_MACVLAN_MODE', u32),
   flags: attribute(2, 'IFLA_MACVLAN_FLAGS', u16),
   broadcastQueueLength: attribute(7, 'IFLA_MACVLAN_BC_QUEUE_LEN', u32),
@@ -71,6 +71,23 @@ export const macvlanData = new Attributes({
 
 export const vlanData = new Attributes({
   id: attribute(1, 'IFLA_VLAN_ID', u16),
+});
+
+export const ipvlanData = new Attributes({
+  /** IPVLAN_MODE_*: see netlink/link-kinds.ts. */
+  mode: attribute(1, 'IFLA_IPVLAN_MODE', u16),
+});
+
+export const vrfData = new Attributes({ table: attribute(1, 'IFLA_VRF_TABLE', u32) });
+
+/** Of tun and tap links; only read: they are made by ioctl (netlink/native/tun.cc). */
+export const tunData = new Attributes({
+  owner: attribute(1, 'IFLA_TUN_OWNER', u32),
+  group: attribute(2, 'IFLA_TUN_GROUP', u32),
+  /** IFF_TUN 1, IFF_TAP 2. */
+  type: attribute(3, 'IFLA_TUN_TYPE', u8),
+  persist: attribute(6, 'IFLA_TUN_PERSIST', bool),
+  multiQueue: attribute(7, 'IFLA_TUN_MULTI_QUEUE', bool),
 });
 
 /** The same for a veth's peer as for the link itself, so declared apart. */
@@ -94,6 +111,9 @@ const linkInfo = new Attributes({
   vxlan: attribute(2, 'IFLA_INFO_DATA', nested(vxlanData), ['kind', 'vxlan']),
   macvlan: attribute(2, 'IFLA_INFO_DATA', nested(macvlanData), ['kind', 'macvlan']),
   vlan: attribute(2, 'IFLA_INFO_DATA', nested(vlanData), ['kind', 'vlan']),
+  ipvlan: attribute(2, 'IFLA_INFO_DATA', nested(ipvlanData), ['kind', 'ipvlan']),
+  vrf: attribute(2, 'IFLA_INFO_DATA', nested(vrfData), ['kind', 'vrf']),
+  tun: attribute(2, 'IFLA_INFO_DATA', nested(tunData), ['kind', 'tun']),
   slaveKind: attribute(4, 'IFLA_INFO_SLAVE_KIND', text(64)),
   port: attribute(5, 'IFLA_INFO_SLAVE_DATA', nested(portData), ['slaveKind', 'bridge']),
 });
@@ -102,6 +122,13 @@ const linkInfo = new Attributes({
 const ipv4Settings = new Attributes({ arpNotify: attribute(22, 'IPV4_DEVCONF_ARP_NOTIFY', bool32) });
 const ipv4 = new Attributes({ settings: attribute(1, 'IFLA_INET_CONF', nested(ipv4Settings)) });
 const families = nested(new Attributes({ ipv4: attribute(2, 'AF_INET', nested(ipv4)) }));
+
+const anyText = text(256);
+/** An empty alias takes the alias away (dev_set_alias in net/core/dev.c): then not even a terminator may stand there. */
+const aliasText: Codec<string> = {
+  ...anyText,
+  write: (to, value) => (value === '' ? undefined : anyText.write(to, value)),
+};
 
 export const linkMessage = new Message(
   ifinfomsg,
@@ -114,7 +141,7 @@ export const linkMessage = new Message(
     /** IF_OPER_* (RFC 2863): 2 down, 6 up. */
     operState: attribute(16, 'IFLA_OPERSTATE', u8),
     info: attribute(18, 'IFLA_LINKINFO', nested(linkInfo)),
-    alias: attribute(20, 'IFLA_IFALIAS', text(256)),
+    alias: attribute(20, 'IFLA_IFALIAS', aliasText),
     /** Only written: what the kernel tells of them has another shape, and nobody here reads it (net/ipv4/devinet.c). */
     families: attribute(26, 'IFLA_AF_SPEC', { ...families, read: () => ({}) }),
     extMask: attribute(29, 'IFLA_EXT_MASK', u32),

@@ -5,10 +5,13 @@ import type { Op, RawMessage } from './door.ts';
 import {
   type bridgeData,
   bridgeVlanMessage,
+  type ipvlanData,
   linkMessage,
   type macvlanData,
   type portData,
+  type tunData,
   type vlanData,
+  type vrfData,
   type vxlanData,
 } from './link-attributes.ts';
 import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, nothing, operation } from './message.ts';
@@ -31,15 +34,6 @@ export type LinkRef = string | number;
 export type BridgeOptions = Values<typeof bridgeData.table>;
 export type PortSettings = Values<typeof portData.table>;
 export type VxlanOptions = Values<typeof vxlanData.table>;
-export type MacvlanMode = 'private' | 'vepa' | 'bridge' | 'passthru' | 'source';
-
-const MACVLAN_MODES: Readonly<Record<MacvlanMode, number>> = {
-  private: 1,
-  vepa: 2,
-  bridge: 4,
-  passthru: 8,
-  source: 16,
-};
 
 export interface Link {
   index: number;
@@ -76,6 +70,10 @@ export interface Link {
   vxlan: VxlanOptions | undefined;
   macvlan: Values<typeof macvlanData.table> | undefined;
   vlan: Values<typeof vlanData.table> | undefined;
+  ipvlan: Values<typeof ipvlanData.table> | undefined;
+  vrf: Values<typeof vrfData.table> | undefined;
+  /** Tun and tap. */
+  tun: Values<typeof tunData.table> | undefined;
   /** How it stands in its bridge. */
   port: PortSettings | undefined;
 }
@@ -107,6 +105,9 @@ export function decodeLink(message: RawMessage): Link {
     vxlan: found.info?.vxlan,
     macvlan: found.info?.macvlan,
     vlan: found.info?.vlan,
+    ipvlan: found.info?.ipvlan,
+    vrf: found.info?.vrf,
+    tun: found.info?.tun,
     port: found.info?.port,
   };
 }
@@ -236,22 +237,29 @@ export interface NewLink {
   port?: PortSettings | undefined;
 }
 
+type LinkAttributes = Parameters<typeof linkMessage.encode>[3];
+
+function newLink(link: NewLink, rest: LinkAttributes): Uint8Array {
+  const { name, mac, mtu, master, txQueueLength } = link;
+  return linkMessage.encode(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, flagsOf({ up: link.up || undefined }), {
+    name,
+    mac,
+    mtu,
+    master,
+    txQueueLength,
+    ...rest,
+  });
+}
+
+/** Makes a link in the namespace of `netnsFd`, where it is to be looked up. Without `alias` and `port`: they are set afterwards. */
+export function createElsewhere(link: NewLink, what: string, rest: LinkAttributes): Op<void> {
+  return operation('route', linkMessage, [newLink(link, rest)], { what, decode: nothing });
+}
+
 /** Makes the link, sets what cannot be set at birth, reads it back; EEXIST when the name is taken, and then nothing is changed. */
-function create(link: NewLink, what: string, rest: Parameters<typeof linkMessage.encode>[3]): Op<Link> {
-  const { name, mac, mtu, master, txQueueLength, alias, port } = link;
-  const made = linkMessage.encode(
-    RTM_NEWLINK,
-    NLM_F_CREATE | NLM_F_EXCL,
-    flagsOf({ up: link.up || undefined }),
-    {
-      name,
-      mac,
-      mtu,
-      master,
-      txQueueLength,
-      ...rest,
-    },
-  );
+export function create(link: NewLink, what: string, rest: LinkAttributes): Op<Link> {
+  const { name, alias, port } = link;
+  const made = newLink(link, rest);
   const later = alias === undefined && port === undefined ? [] : [change(name, { alias, port })];
   return operation('route', linkMessage, [made, ...later, lookup(name)], { what, decode: decodeOne });
 }
@@ -286,21 +294,6 @@ export function createVeth(link: NewLink & { peer: VethPeer }): Op<Link> {
 /** A VXLAN device; `local6`, `group6` are the IPv6 forms of `local`, `group`. The kernel's default port is 8472: name one. */
 export function createVxlan(link: NewLink & { vxlan: VxlanOptions & { vni: number } }): Op<Link> {
   return create(link, `create vxlan ${link.name}`, { info: { kind: 'vxlan', vxlan: link.vxlan } });
-}
-
-/** A macvlan on `lower` (index), or in another namespace by `netnsFd`; then it is not read back: look it up there. */
-export function createMacvlan(
-  link: NewLink & { lower: number; mode?: MacvlanMode; broadcastQueueLength?: number },
-): Op<Link> {
-  const { lower, mode = 'bridge', broadcastQueueLength } = link;
-  const macvlan = { mode: MACVLAN_MODES[mode], broadcastQueueLength };
-  return create(link, `create macvlan ${link.name}`, { link: lower, info: { kind: 'macvlan', macvlan } });
-}
-
-/** One VLAN of `lower` (index) as a link of its own: frames of that VLAN (IEEE 802.1Q), without their tag. */
-export function createVlan(link: NewLink & { lower: number; id: number }): Op<Link> {
-  const { name, lower, id } = link;
-  return create(link, `create vlan ${name}`, { link: lower, info: { kind: 'vlan', vlan: { id } } });
 }
 
 /** One VLAN, or with `end` a range, of a bridge port. */

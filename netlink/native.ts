@@ -80,6 +80,8 @@ export interface Native {
   openTracefs(): number;
   /** Nanoseconds. */
   clocks(): { realtime: bigint; monotonic: bigint };
+  /** `netns`: descriptor of the namespace; `owner` and `group` are numbers. */
+  createTap(netns: number, link: string, multiQueue: boolean, owner?: number, group?: number): Promise<void>;
   /** Gives freed memory back to the system (malloc_trim(3)). */
   trimMemory(): void;
 }

@@ -3,6 +3,8 @@ import type { Step } from './step.ts';
 import { address } from './steps/address.ts';
 import { announce } from './steps/announce.ts';
 import { bridge } from './steps/bridge.ts';
+import { device } from './steps/device.ts';
+import { dummy } from './steps/dummy.ts';
 import { forward } from './steps/forward.ts';
 import { linkUp } from './steps/link-up.ts';
 import { macFilter } from './steps/mac-filter.ts';
@@ -10,15 +12,24 @@ import { masquerade } from './steps/masquerade.ts';
 import { neighbour } from './steps/neighbour.ts';
 import { publish } from './steps/publish.ts';
 import { route } from './steps/route.ts';
+import { shape } from './steps/shape.ts';
 import { sysctl } from './steps/sysctl.ts';
+import { tap } from './steps/tap.ts';
 import { tune } from './steps/tune.ts';
+import { upper } from './steps/upper.ts';
 import { veth } from './steps/veth.ts';
 import { vlan } from './steps/vlan.ts';
+import { vrf } from './steps/vrf.ts';
 
 const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>> } = {
   bridge,
   veth,
   vlan,
+  upper,
+  tap,
+  dummy,
+  device,
+  vrf,
   'link-up': linkUp,
   address,
   route,
@@ -30,6 +41,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   'mac-filter': macFilter,
   publish,
   forward,
+  shape,
 };
 
 /** What knows how to do a step. */

@@ -5,6 +5,7 @@
 
 import type { Admission } from '../firewall/forward-rules.ts';
 import type { Publication } from '../firewall/ports.ts';
+import type { Stacked } from '../netlink/link-kinds.ts';
 
 /** Whose network namespace a step is about. */
 export type Where = 'host' | 'container';
@@ -51,6 +52,64 @@ export interface VlanStep {
   name: string;
   bridge: string;
   id: number;
+}
+
+/** What is common to links that are in the container alone: they go with its namespace, and the host has no end of them. */
+interface InsideLink {
+  in: 'container';
+  name: string;
+  /** Absent: the kernel's choice. */
+  mac?: string;
+  /** Bytes; absent: the kernel's choice. */
+  mtu?: number;
+  up: boolean;
+}
+
+/** A link that stands on another: on one of the host, or of the container itself. */
+export interface UpperStep extends InsideLink {
+  kind: 'upper';
+  /** Without a name: the link that packets to the outside leave by. */
+  lower: { in: Where; name?: string };
+  as: Stacked;
+  /** Says whose it is. */
+  alias: string;
+  /** A name that nobody has, for kernels that confuse the container's names with the host's. */
+  spare: string;
+}
+
+/** A link whose other end is a program (linux/if_tun.h). */
+export interface TapStep extends InsideLink {
+  kind: 'tap';
+  alias: string;
+  /** Who may open it besides root; numbers. */
+  owner?: number;
+  group?: number;
+  multiQueue?: boolean;
+  /** Bridge in the container. */
+  master?: string;
+}
+
+/** A link that swallows what it is to send. */
+export interface DummyStep extends InsideLink {
+  kind: 'dummy';
+  alias: string;
+}
+
+/** A link of the host that is the container's until DEL. Its alias keeps its name. */
+export interface DeviceStep extends InsideLink {
+  kind: 'device';
+  /** Which: by name, else by MAC. Neither: it cannot be told by now, and the alias has to do. */
+  host: { name?: string; mac?: string };
+}
+
+/** The container's link becomes member of a VRF, which is made if missing and removed with its last member. */
+export interface VrfStep {
+  kind: 'vrf';
+  in: 'container';
+  name: string;
+  dev: string;
+  /** Absent: the first that nobody uses. */
+  table?: number;
 }
 
 /** A link that exists already is set up (loopback). */
@@ -135,7 +194,8 @@ export interface TuneStep {
 export interface AnnounceStep {
   kind: 'announce';
   dev: string;
-  mac: string;
+  /** Absent: the link cannot be told its own MAC, or nobody knows it by now; a later `link-up` announces. */
+  mac?: string;
   /** Without prefix length. */
   addresses: string[];
 }
@@ -183,10 +243,35 @@ export interface ForwardStep extends Admission {
   isolated?: string;
 }
 
+/** A token bucket for what a container sends or receives. */
+export interface ShapeStep {
+  kind: 'shape';
+  /** The host's end of the container's link. */
+  dev: string;
+  /** Seen from the container: `egress` is what it sends. */
+  direction: 'ingress' | 'egress';
+  /** Bytes per second. */
+  rate: number;
+  /** Bytes that may pass at once; the largest packet of the link at least. */
+  burst: number;
+  /** Bytes that wait. */
+  limit: number;
+  /** The link that packets take a turn through; absent: the bucket is on `dev` itself, for all that the container receives. */
+  ifb?: { name: string; alias: string };
+  /** CIDRs: only traffic with these is shaped, or all but with these. */
+  only?: string[];
+  except?: string[];
+}
+
 export type Step =
   | BridgeStep
   | VethStep
   | VlanStep
+  | UpperStep
+  | TapStep
+  | DummyStep
+  | DeviceStep
+  | VrfStep
   | LinkUpStep
   | AddressStep
   | RouteStep
@@ -197,6 +282,16 @@ export type Step =
   | MasqueradeStep
   | MacFilterStep
   | PublishStep
-  | ForwardStep;
+  | ForwardStep
+  | ShapeStep;
 
 export type Plan = readonly Step[];
+
+/** Steps that give the container its link. */
+export type InsideLinkStep = UpperStep | TapStep | DummyStep | DeviceStep;
+export type OwnLinkStep = VethStep | InsideLinkStep;
+
+const INSIDE: readonly Step['kind'][] = ['upper', 'tap', 'dummy', 'device'];
+
+export const isInsideLink = (step: Step): step is InsideLinkStep => INSIDE.includes(step.kind);
+export const isOwnLink = (step: Step): step is OwnLinkStep => step.kind === 'veth' || isInsideLink(step);

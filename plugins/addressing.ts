@@ -68,9 +68,9 @@ export function masquerade(
   };
 }
 
-/** Neighbours learn where the container's addresses are now. */
-export function announce(dev: string, mac: string, ips: readonly IpConfig[]): Step {
-  return { kind: 'announce', dev, mac, addresses: ips.map((ip) => addressOf(ip.address)) };
+/** Neighbours learn where the container's addresses are now; without a MAC as soon as the link is set up. */
+export function announce(dev: string, mac: string | undefined, ips: readonly IpConfig[]): Step {
+  return { kind: 'announce', dev, ...(mac && { mac }), addresses: ips.map((ip) => addressOf(ip.address)) };
 }
 
 /** IPv6 does not run on a link of less (RFC 8200, section 5): bytes. */

@@ -9,7 +9,7 @@ import { describeDifference } from '../plan/difference.ts';
 import { type Applied, apply, collect, linkExists, remove, verify } from '../plan/engine.ts';
 import { joinErrors } from '../plan/failure.ts';
 import { hostLinkName } from '../plan/names.ts';
-import type { MasqueradeBackend, Step } from '../plan/step.ts';
+import { isOwnLink, type MasqueradeBackend, type Step } from '../plan/step.ts';
 import { removeForeignLink } from '../plan/steps/veth.ts';
 import { addressManagement } from './address-management.ts';
 import {
@@ -230,7 +230,7 @@ async function del<C extends PluginConf>(
     }
   };
   // Link, then packet filter, then lease: an address that can be given out again has nothing left on the host.
-  const links = linksOf(definition, request).filter((step) => step.kind === 'veth');
+  const links = linksOf(definition, request).filter(isOwnLink);
   await attempt(() => remove(links, session));
   const { plan: adopted, foreign } = adopt(links, request.prevResult);
   for (const step of foreign ? adopted : []) {

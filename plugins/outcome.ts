@@ -2,7 +2,7 @@
 import type { Attachment, Dns, Interface, Result } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
 import type { Facts } from '../plan/engine.ts';
-import type { Plan, Step, VethStep } from '../plan/step.ts';
+import { isInsideLink, type Plan, type Step, type VethStep } from '../plan/step.ts';
 
 function described(name: string, facts: Facts[string] | undefined, sandbox?: string): Interface {
   return {
@@ -18,6 +18,7 @@ function interfacesOf(plan: Plan, facts: Facts, netns: string): Interface[] {
   return plan.flatMap((step) => {
     if (step.kind === 'bridge' || step.kind === 'vlan')
       return [described(step.name, facts[`host/${step.name}`])];
+    if (isInsideLink(step)) return [described(step.name, facts[`container/${step.name}`], netns)];
     if (step.kind !== 'veth') return [];
     const { host, inside } = step;
     return [
@@ -88,8 +89,9 @@ export interface Adopted {
  * implementation gave other names to the host's end.
  */
 export function adopt(plan: Plan, previous: Result | undefined): Adopted {
+  if (!previous) return { plan, foreign: false };
   const veth = plan.find((step): step is VethStep => step.kind === 'veth');
-  if (!previous || !veth) return { plan, foreign: false };
+  if (!veth) return { plan: plan.map((step) => adoptInside(step, previous)), foreign: false };
   const inside = previous.interfaces[insideInterface(previous, veth.inside.name)];
   const bridges = new Set(plan.flatMap((step) => ('name' in step ? [step.name] : [])));
   const outside = previous.interfaces.filter(({ name, sandbox }) => !sandbox && !bridges.has(name));
@@ -109,6 +111,14 @@ export function adopt(plan: Plan, previous: Result | undefined): Adopted {
     return isOurs ? { ...step, dev: adopted.host.name } : step;
   };
   return { plan: plan.map(rename), foreign };
+}
+
+/** A result without a MAC or an MTU is of an older version: then nothing is known of them. */
+function adoptInside(step: Step, previous: Result): Step {
+  if (!isInsideLink(step)) return step;
+  const { mac: _mac, ...rest } = step;
+  const { mac, mtu } = previous.interfaces[insideInterface(previous, step.name)] ?? {};
+  return { ...rest, ...(mac && { mac }), ...(mtu && { mtu }) };
 }
 
 /** Links of the host that a result names, but for a port of a bridge: packets come and go by the bridge. */

@@ -11,6 +11,7 @@ export const PLUGIN_NAMES = [
   'loopback',
   'vxlan',
   'routed',
+  'macvlan',
   'portmap',
   'tuning',
   'firewall',
@@ -29,6 +30,7 @@ export async function loadDefinition(name: string): Promise<Definition<PluginCon
   if (name === 'ptp') return (await import('./ptp/ptp.ts')).ptp;
   if (name === 'vxlan') return (await import('./vxlan/vxlan.ts')).vxlan;
   if (name === 'routed') return (await import('./routed/routed.ts')).routed;
+  if (name === 'macvlan') return (await import('./macvlan/macvlan.ts')).macvlan;
   return undefined;
 }
 

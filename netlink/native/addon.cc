@@ -91,6 +91,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<filterSocket>(env, exports, "filterSocket");
   expose<openTracefs>(env, exports, "openTracefs");
   expose<clocks>(env, exports, "clocks");
+  expose<createTap>(env, exports, "createTap");
   expose<trimMemory>(env, exports, "trimMemory");
   return exports;
 }

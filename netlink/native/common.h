@@ -59,7 +59,6 @@ struct NetlinkSocket {
   Fd fd;
   uint32_t port = 0;
   uint32_t sequence = 0;
-  std::vector<uint8_t> buffer;
 };
 
 enum FamilyIndex : int32_t { kRoute = 0, kNetfilter = 1, kFamilies = 2 };
@@ -156,6 +155,7 @@ Napi::Value getSocketOption(const Napi::CallbackInfo& info);
 Napi::Value filterSocket(const Napi::CallbackInfo& info);
 Napi::Value openTracefs(const Napi::CallbackInfo& info);
 Napi::Value clocks(const Napi::CallbackInfo& info);
+Napi::Value createTap(const Napi::CallbackInfo& info);
 Napi::Value trimMemory(const Napi::CallbackInfo& info);
 
 inline int check(int result, const char* call) {

@@ -5,6 +5,7 @@ import { tolerating } from '../../netlink/message.ts';
 import { codeOf } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
 import { command, ipCommand } from '../render.ts';
+import type { Run } from '../run.ts';
 import type { AnnounceStep } from '../step.ts';
 import { namespaceOf } from '../surroundings.ts';
 
@@ -24,6 +25,13 @@ async function notifyNeighbours(step: AnnounceStep, container: Namespace): Promi
   }
 }
 
+/** The kernel announces when the link is set up, which is a step of its own. */
+async function notifyLater(step: AnnounceStep, run: Run): Promise<void> {
+  if (!hasFamily(step, 6)) return;
+  await run.flush();
+  await notifyNeighbours(step, namespaceOf(run.surroundings, 'container'));
+}
+
 /** Where nobody may write settings, neighbours learn the address when they ask for it, as without an announcement. */
 const READ_ONLY = ['EROFS', 'EACCES', 'EPERM'];
 
@@ -37,6 +45,7 @@ export const announce: StepKind<AnnounceStep> = {
     // By message where there is one: a file in the container's /proc needs a thread that goes there.
     if (hasFamily(step, 4))
       run.push('container', tolerating(setLink(dev, { arpNotify: true }), 'EAFNOSUPPORT'));
+    if (mac === undefined) return await notifyLater(step, run);
     // After the last address: an answer to the announcement must find it.
     run.atEnd(async () => {
       if (hasFamily(step, 6)) {
@@ -54,6 +63,8 @@ export const announce: StepKind<AnnounceStep> = {
     ...([4, 6] as const)
       .filter((family) => hasFamily(step, family))
       .map((family) => command('container', netns, `sysctl -w ${keyOf(step, family)}=1`)),
-    ipCommand('container', netns, 'link', 'set', step.dev, 'address', step.mac),
+    ...(step.mac === undefined
+      ? []
+      : [ipCommand('container', netns, 'link', 'set', step.dev, 'address', step.mac)]),
   ],
 };

@@ -23,6 +23,7 @@ import { ipCommand, netnsName, quote } from '../render.ts';
 import { type Run, Vanished } from '../run.ts';
 import type { PortOptions, VethStep } from '../step.ts';
 import { namespaceOf, type Surroundings } from '../surroundings.ts';
+import { insideDifferences } from './inside-link.ts';
 
 function portSettings({ port }: VethStep): PortSettings | undefined {
   const settings = {
@@ -95,21 +96,6 @@ function portDifferences(step: VethStep, link: Link, master: Link | undefined): 
   return differences;
 }
 
-function insideDifferences({ inside, mtu }: VethStep, link: Link): Difference[] {
-  const what = `link ${inside.name} in the container`;
-  const differences: Difference[] = [];
-  if (link.kind !== 'veth')
-    differences.push({ what, wanted: 'kind veth', found: `kind ${link.kind ?? 'none'}` });
-  if (inside.up && !link.up) differences.push({ what, wanted: 'up', found: 'down' });
-  if (link.mac !== inside.mac.toLowerCase()) {
-    differences.push({ what: `MAC of ${what}`, wanted: inside.mac, found: link.mac ?? 'none' });
-  }
-  if (mtu !== undefined && link.mtu !== mtu) {
-    differences.push({ what: `MTU of ${what}`, wanted: `${mtu}`, found: `${link.mtu}` });
-  }
-  return differences;
-}
-
 /**
  * Whether the alias of the other end says that another attachment of ours owns a container's link: a DEL that follows an ADD which found
  * the name taken must not take it. Links of other programs go by their name, as with the reference.
@@ -168,7 +154,7 @@ export const veth: StepKind<VethStep> = {
   },
 
   async verify(step, look) {
-    const { host, inside } = step;
+    const { host, inside, mtu } = step;
     const [outer, inner, master] = await Promise.all([
       look.link('host', host.name),
       look.link('container', inside.name),
@@ -177,7 +163,9 @@ export const veth: StepKind<VethStep> = {
     const missing = (what: string): Difference => ({ what, wanted: 'present', found: 'no such link' });
     return [
       ...(outer ? portDifferences(step, outer, master) : [missing(`link ${host.name} on the host`)]),
-      ...(inner ? insideDifferences(step, inner) : [missing(`link ${inside.name} in the container`)]),
+      ...(inner
+        ? insideDifferences({ ...inside, mtu }, 'veth', inner)
+        : [missing(`link ${inside.name} in the container`)]),
     ];
   },
 

@@ -2,13 +2,13 @@ import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { NetlinkError } from '../../netlink/door.ts';
 import {
   addBridgeVlans,
-  createVlan,
   deleteBridgeVlans,
   deleteLink,
   getLink,
   type Link,
   setLink,
 } from '../../netlink/link.ts';
+import { createVlan } from '../../netlink/link-kinds.ts';
 import { tolerating } from '../../netlink/message.ts';
 import type { StepKind } from '../kind.ts';
 import { ipCommand, quote } from '../render.ts';

@@ -1,5 +1,6 @@
 import t from 'tap';
 import * as link from '../../netlink/link.ts';
+import { createStacked, MACVLAN_MODES } from '../../netlink/link-kinds.ts';
 import { tolerating } from '../../netlink/message.ts';
 import { ask, namespaceFor, refused } from './support.ts';
 
@@ -91,8 +92,8 @@ t.test('vxlan and macvlan carry their data', async (t) => {
   t.match(vxlan.vxlan, { vni: 77, local: '10.9.0.1', port: 4789, learning: false });
   const six = { vni: 78, local6: 'fd00::1', port: 4789 };
   t.match((await ask(ns, link.createVxlan({ name: 'vx6', vxlan: six }))).vxlan, { local6: 'fd00::1' });
-  const macvlan = await ask(ns, link.createMacvlan({ name: 'mv0', lower: under.index, mode: 'private' }));
-  t.equal(macvlan.link, under.index);
+  await ask(ns, createStacked({ name: 'mv0' }, { lower: under.index, as: { type: 'macvlan', mode: 'private' } }));
+  t.match(await ask(ns, link.getLink('mv0')), { link: under.index, macvlan: { mode: MACVLAN_MODES.private } });
   t.match(json('ip', '-j', '-d', 'link', 'show', 'mv0')[0], { linkinfo: { info_data: { mode: 'private' } } });
 });
 
