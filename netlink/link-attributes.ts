@@ -76,6 +76,7 @@ export const vlanData = new Attributes({
 export const ipvlanData = new Attributes({
   /** IPVLAN_MODE_*: see netlink/link-kinds.ts. */
   mode: attribute(1, 'IFLA_IPVLAN_MODE', u16),
+  flags: attribute(2, 'IFLA_IPVLAN_FLAGS', u16),
 });
 
 export const vrfData = new Attributes({ table: attribute(1, 'IFLA_VRF_TABLE', u32) });

@@ -3,6 +3,7 @@ import { addAddress, deleteAddress, listAddresses, replaceAddress } from '../../
 import type { Op } from '../../../netlink/door.ts';
 import * as ipset from '../../../netlink/ipset.ts';
 import * as link from '../../../netlink/link.ts';
+import * as kinds from '../../../netlink/link-kinds.ts';
 import * as neighbour from '../../../netlink/neighbour.ts';
 import * as nft from '../../../netlink/nftables.ts';
 import * as keys from '../../../netlink/nftables-keys.ts';
@@ -67,7 +68,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   'vlan link': {
     command: 'ip link add link br0 name br0.5 address 02:00:00:00:00:05 up type vlan id 5',
-    op: link.createVlan({ name: 'br0.5', mac: '02:00:00:00:00:05', up: true, lower: 10, id: 5 }),
+    op: kinds.createVlan({ name: 'br0.5', mac: '02:00:00:00:00:05', up: true, lower: 10, id: 5 }),
   },
   vxlan: {
     command: 'ip link add vx1 type vxlan id 77 local 10.1.0.1 dev br0 dstport 4790 ttl 9 nolearning',
@@ -85,7 +86,51 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   macvlan: {
     command: 'ip link add mv0 link br0 type macvlan mode private bcqueuelen 500',
-    op: link.createMacvlan({ name: 'mv0', lower: 10, mode: 'private', broadcastQueueLength: 500 }),
+    op: kinds.createStacked(
+      { name: 'mv0' },
+      { lower: 10, as: { type: 'macvlan', mode: 'private', broadcastQueueLength: 500 } },
+    ),
+  },
+  'macvlan in a container': {
+    command:
+      'ip link add link br0 name eth0 address 02:00:00:00:00:06 mtu 1400 netns NAMESPACE type macvlan mode bridge',
+    op: kinds.createStacked(
+      { name: 'eth0', mac: '02:00:00:00:00:06', mtu: 1400 },
+      { lower: 10, as: { type: 'macvlan', mode: 'bridge' }, netnsFd: 3 },
+    ),
+    except: { IFLA_NET_NS_FD: 'number of a descriptor' },
+  },
+  'ipvlan in a container': {
+    command: 'ip link add link br0 name eth0 mtu 1400 netns NAMESPACE type ipvlan mode l3s',
+    op: kinds.createStacked(
+      { name: 'eth0', mtu: 1400 },
+      { lower: 10, as: { type: 'ipvlan', mode: 'l3s' }, netnsFd: 3 },
+    ),
+    except: {
+      IFLA_NET_NS_FD: 'number of a descriptor',
+      IFLA_IPVLAN_FLAGS: 'how its links reach each other: 0, bridge, is the default',
+    },
+  },
+  'vlan in a container': {
+    command: 'ip link add link br0 name eth0 mtu 1400 netns NAMESPACE type vlan id 4094',
+    op: kinds.createStacked(
+      { name: 'eth0', mtu: 1400 },
+      { lower: 10, as: { type: 'vlan', id: 4094 }, netnsFd: 3 },
+    ),
+    except: { IFLA_NET_NS_FD: 'number of a descriptor' },
+  },
+  dummy: {
+    command: 'ip link add eth0 address 02:00:00:00:00:07 mtu 1400 up type dummy',
+    op: kinds.createDummy({ name: 'eth0', mac: '02:00:00:00:00:07', mtu: 1400, up: true }),
+  },
+  vrf: {
+    command: 'ip link add blue up type vrf table 7',
+    op: kinds.createVrf({ name: 'blue', up: true, table: 7 }),
+  },
+  'move and rename': {
+    command: 'ip link set dev v0 netns NAMESPACE name eth0 alias v0 up',
+    op: link.setLink(11, { netnsFd: 3, rename: 'eth0', alias: 'v0', up: true }),
+    except: { IFLA_NET_NS_FD: 'number of a descriptor' },
   },
   changes: {
     command: 'ip link set dev v0 mtu 1234 address 02:00:00:00:00:09 alias weft promisc on up txqueuelen 9',
