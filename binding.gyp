@@ -35,6 +35,25 @@
           { "ldflags": ["-static", "-s"] }
         ]
       ]
+    },
+    {
+      "target_name": "weft-monitor",
+      "type": "executable",
+      "sources": ["<!@(ls runtime/native/*.cc)"],
+      # As the launcher: its start is part of every `weft run`, its memory of every container.
+      "variables": { "musl": "<!(ls /usr/lib/$(uname -m)-linux-musl/crt1.o 2>/dev/null | xargs -r dirname)" },
+      "cflags_cc": ["-std=c++17", "-Os", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti"],
+      "conditions": [
+        [
+          "musl != ''",
+          {
+            "cflags_cc": ["-nostdinc", "-isystem", "<!(echo /usr/include/$(uname -m)-linux-musl)"],
+            "ldflags": ["-static", "-s", "-nostdlib", "-nostartfiles", "-no-pie", "<(musl)/crt1.o", "<(musl)/crti.o", "-L<(musl)"],
+            "libraries": ["-lc", "-lgcc", "<(musl)/crtn.o"]
+          },
+          { "ldflags": ["-static", "-s"] }
+        ]
+      ]
     }
   ]
 }

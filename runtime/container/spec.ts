@@ -78,6 +78,8 @@ export interface ContainerSpec {
   /** Has a terminal of its own (-t), and its input is kept open (-i). */
   terminal: boolean;
   interactive: boolean;
+  /** An init of weft's own is PID 1, forwards signals and reaps; else the command itself is. */
+  init: boolean;
   /** Removed when it ends. */
   remove: boolean;
 }

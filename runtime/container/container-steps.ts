@@ -1,0 +1,136 @@
+/** A container's specification as the list of steps that makes it. Pure: what a container is can be read here, and by `weft run --dry-run`. */
+import { capabilityMask, DEFAULT_CAPABILITIES } from './capabilities.ts';
+import {
+  devices,
+  hideKernelFiles,
+  hostDevices,
+  hostKernelFiles,
+  kernelFiles,
+  messageQueues,
+  type Taken,
+} from './devices.ts';
+import type { ContainerSpec, IdRange, NamespaceKind } from './spec.ts';
+import type { Step } from './steps.ts';
+
+/** What was made ready on the host for this container. */
+export interface Prepared {
+  /** Folders of its cgroups, one for each hierarchy. */
+  cgroups: readonly string[];
+  /** memory.oom_control or memory.events of its cgroup. */
+  oomFile?: string;
+  /** Makes the root file system: the last step leaves it mounted at `root`. Run by the monitor, in a mount namespace of its own. */
+  rootSteps: readonly Step[];
+  root: string;
+  /** Of the host, shown inside, in this order: mounts that were asked for, files over those of the root file system. */
+  taken: readonly Taken[];
+  /** Instructions of the filter of system calls (struct sock_filter). */
+  filter?: Uint8Array;
+  /** What the monitor runs when the container has ended: a program's absolute path and its arguments. */
+  ended: readonly string[];
+  /** Of the terminal, at the start. */
+  rows?: number;
+  columns?: number;
+}
+
+/** Bytes of output after which the log begins anew; one older file is kept. */
+const LOG_ROOM = 8 * 1024 * 1024;
+
+/** clone(2) makes these; `cgroup` follows inside, once the process is in its cgroups, `time` before, since it holds for children. */
+const BY_CLONE: readonly NamespaceKind[] = ['user', 'mnt', 'pid', 'net', 'uts', 'ipc'];
+
+const mapText = (ranges: readonly IdRange[]): string =>
+  ranges.map(({ inside, outside, count }) => `${inside} ${outside} ${count}`).join('\n');
+
+/** Throws nothing: specifications are checked where they are made. */
+export function containerSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
+  return [...monitorSteps(spec, prepared), ...insideSteps(spec, prepared), ...lastSteps(spec, prepared)];
+}
+
+function monitorSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
+  const has = (kind: NamespaceKind) => spec.namespaces.includes(kind);
+  return [
+    ['log', LOG_ROOM],
+    ...prepared.cgroups.map((path): Step => ['cgroup', path]),
+    ...(prepared.oomFile === undefined ? [] : [['oom', prepared.oomFile] satisfies Step]),
+    ...(spec.interactive ? [['input'] satisfies Step] : []),
+    ...(spec.terminal ? [['on-terminal'] satisfies Step] : []),
+    ...(spec.uids ? [['uids', mapText(spec.uids)] satisfies Step] : []),
+    ...(spec.gids ? [['gids', mapText(spec.gids)] satisfies Step] : []),
+    ...(prepared.ended.length > 0 ? [['ended', ...prepared.ended] satisfies Step] : []),
+    ...(has('time') ? [['unshare', 'time'] satisfies Step] : []),
+    ...(has('mnt')
+      ? ([
+          ...takenBy(spec, prepared).map(
+            ({ source, options }, slot): Step => ['take', slot, source, options],
+          ),
+          ['unshare', 'mnt'],
+          ['propagation', '/', 'slave'],
+          ...prepared.rootSteps,
+        ] satisfies Step[])
+      : []),
+    ['clone', ...BY_CLONE.filter(has)],
+  ];
+}
+
+function insideSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
+  const has = (kind: NamespaceKind) => spec.namespaces.includes(kind);
+  return [
+    ...(has('cgroup') ? [['unshare', 'cgroup'] satisfies Step] : []),
+    ...(has('uts') ? [['hostname', spec.hostname] satisfies Step] : []),
+    ...(has('mnt') ? rootSteps(spec, prepared) : []),
+    ['await'],
+    ...Object.entries(spec.sysctls).map(
+      ([key, value]): Step => ['write', `/proc/sys/${key.replaceAll('.', '/')}`, value],
+    ),
+    ...(has('mnt') ? hideKernelFiles() : []),
+    ...(has('mnt') && spec.readOnly ? [['remount', '/', 'ro'] satisfies Step] : []),
+  ];
+}
+
+/** Namespaces whose kernel files can be shown as the container's own. */
+const ownFiles = ({ namespaces }: ContainerSpec) => ({
+  proc: namespaces.includes('pid'),
+  sys: namespaces.includes('net'),
+});
+
+function takenBy(spec: ContainerSpec, { taken }: Prepared): Taken[] {
+  const inUserNamespace = spec.namespaces.includes('user');
+  return [...hostKernelFiles(ownFiles(spec)), ...(inUserNamespace ? hostDevices : []), ...taken];
+}
+
+function rootSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
+  const has = (kind: NamespaceKind) => spec.namespaces.includes(kind);
+  return [
+    ['pivot', prepared.root],
+    // Until now it was nobody: the user namespace has no name for the host's root.
+    ...(has('user') ? [['user', 0, 0, ''] satisfies Step] : []),
+    ...kernelFiles(ownFiles(spec)),
+    ...devices(!has('user'), !has('user')),
+    ...(has('ipc') ? messageQueues() : []),
+    ...takenBy(spec, prepared).flatMap(({ destination, folder }, slot): Step[] => [
+      folder ? ['folder', destination, 0o755] : ['file', destination],
+      ['place', slot, destination],
+    ]),
+    ['leave'],
+  ];
+}
+
+function lastSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
+  const { user, terminal, command, env } = spec;
+  const mask = capabilityMask(DEFAULT_CAPABILITIES);
+  return [
+    ...(terminal
+      ? [['terminal', prepared.rows ?? 24, prepared.columns ?? 80] satisfies Step]
+      : [['session'] satisfies Step]),
+    ...(spec.init ? [['die-with-parent'] satisfies Step, ['init'] satisfies Step] : []),
+    ['umask', 0o022],
+    ['bound', mask],
+    ['user', user.uid, user.gid, user.groups.join(',')],
+    ['hold', user.uid === 0 ? mask : '0x0'],
+    ['no-new-privileges'],
+    ...(prepared.filter ? [['filter', prepared.filter] satisfies Step] : []),
+    ['die-with-parent'],
+    ['chdir', spec.cwd],
+    ['exec', command.length, ...command, ...env],
+  ];
+}

@@ -1,0 +1,86 @@
+// Steps that make and fill files. Paths are those of the process: after `pivot` nothing outside can be meant any more.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "monitor.h"
+
+namespace {
+
+// mkdir -p; 0 or an errno.
+int make_folders(const char *path, mode_t mode) {
+  char part[4096];
+  const size_t length = strlen(path);
+  if (length >= sizeof part) return ENAMETOOLONG;
+  for (size_t at = 1; at <= length; at++) {
+    if (path[at] != '/' && path[at] != '\0') continue;
+    memcpy(part, path, at);
+    part[at] = '\0';
+    if (mkdir(part, mode) != 0 && errno != EEXIST) return errno;
+  }
+  struct stat found;
+  if (stat(path, &found) != 0) return errno;
+  return S_ISDIR(found.st_mode) ? 0 : ENOTDIR;
+}
+
+int make_parents(const char *path) {
+  char parent[4096];
+  const char *slash = strrchr(path, '/');
+  if (slash == nullptr || slash == path) return 0;
+  const size_t length = static_cast<size_t>(slash - path);
+  if (length >= sizeof parent) return ENAMETOOLONG;
+  memcpy(parent, path, length);
+  parent[length] = '\0';
+  return make_folders(parent, 0755);
+}
+
+int make_file(const char *path) {
+  if (const int error = make_parents(path)) return error;
+  const int file = open(path, O_CREAT | O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+  if (file < 0) return errno;
+  close(file);
+  return 0;
+}
+
+int make_device(const Step &step) {
+  const mode_t type = step.argument(1)[0] == 'b' ? S_IFBLK : S_IFCHR;
+  const dev_t device = makedev(number(step.argument(2)), number(step.argument(3)));
+  const char *path = step.argument(0);
+  if (mknod(path, type | 0600, device) != 0) return errno;
+  // mknod's mode is cut by the mask.
+  return chmod(path, 0666) == 0 ? 0 : errno;
+}
+
+int make_link(const char *target, const char *path) {
+  if (symlink(target, path) == 0) return 0;
+  return errno == EEXIST ? 0 : errno;
+}
+
+}  // namespace
+
+// folder PATH MODE(octal as decimal number) | file PATH | device PATH c|b MAJOR MINOR | link TARGET PATH | write PATH TEXT | chdir PATH
+// | own PATH UID GID | hostname NAME | umask NUMBER
+int run_file_step(const Step &step) {
+  const char *name = step.name();
+  const char *path = step.argument(0);
+  if (strcmp(name, "folder") == 0) return make_folders(path, static_cast<mode_t>(number(step.argument(1))));
+  if (strcmp(name, "file") == 0) return make_file(path);
+  if (strcmp(name, "device") == 0) return make_device(step);
+  if (strcmp(name, "link") == 0) return make_link(path, step.argument(1));
+  if (strcmp(name, "write") == 0) return write_file(path, step.argument(1), step.length(1), 0);
+  if (strcmp(name, "put") == 0) return write_file(path, step.argument(1), step.length(1), O_CREAT | O_TRUNC);
+  if (strcmp(name, "chdir") == 0) return chdir(path) == 0 ? 0 : errno;
+  if (strcmp(name, "own") == 0) {
+    return chown(path, static_cast<uid_t>(number(step.argument(1))), static_cast<gid_t>(number(step.argument(2)))) == 0 ? 0 : errno;
+  }
+  if (strcmp(name, "hostname") == 0) return sethostname(path, step.length(0)) == 0 ? 0 : errno;
+  if (strcmp(name, "umask") == 0) {
+    umask(static_cast<mode_t>(number(path)));
+    return 0;
+  }
+  return kUnknownStep;
+}

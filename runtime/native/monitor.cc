@@ -1,0 +1,353 @@
+// The monitor's life: it waits for the container's first process, keeps its output, and answers those who ask.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "birth.h"
+#include "clients.h"
+
+namespace {
+
+constexpr int kStarter = 3;
+constexpr const char *kSocket = "socket";
+
+uint64_t milliseconds() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1000000;
+}
+
+class Monitor {
+ public:
+  // Returns the monitor's own exit status.
+  int run(Program *program);
+
+ private:
+  void listen_for_clients();
+  void serve();
+  void on_note();
+  void on_output(int *fd, char kind);
+  void on_child();
+  void on_client(Client *client, short events);
+  void on_frame(Client *client, char kind, const char *body, uint32_t length);
+  void on_input(const char *body, uint32_t length);
+  void start_failed(int step, int error);
+  void end();
+  void keep(char kind, const char *data, size_t length);
+  void write_status(const char *phase);
+  bool out_of_memory() const;
+  void run_ended();
+
+  Wishes wishes_;
+  Born born_;
+  Clients clients_;
+  int listener_ = -1;
+  int signals_ = -1;
+  int master_ = -1;
+  int log_ = -1;
+  uint64_t logged_ = 0;
+  bool waiting_ = false;
+  bool running_ = false;
+  bool gone_ = false;
+  // Somebody who is connected does what is to be done at the end.
+  bool cared_for_ = false;
+  uint64_t started_ = 0;
+  int status_ = -1;
+  char failure_[32] = "";
+};
+
+void Monitor::keep(char kind, const char *data, size_t length) {
+  if (wishes_.log_room == 0) return;
+  if (log_ >= 0 && logged_ > wishes_.log_room) {
+    close(log_);
+    rename("log", "log.1");
+    log_ = -1;
+  }
+  if (log_ < 0) {
+    log_ = open("log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    logged_ = 0;
+  }
+  // Kind, length (32 bits), milliseconds since the epoch (64 bits), all little endian.
+  char header[13] = {kind};
+  const uint32_t size = static_cast<uint32_t>(length);
+  const uint64_t now = milliseconds();
+  memcpy(header + 1, &size, sizeof size);
+  memcpy(header + 5, &now, sizeof now);
+  if (write_all(log_, header, sizeof header) && write_all(log_, data, length)) logged_ += sizeof header + length;
+}
+
+void Monitor::write_status(const char *phase) {
+  char text[512];
+  int length = snprintf(text, sizeof text, "{\"phase\":\"%s\",\"pid\":%d,\"monitor\":%d,\"started\":%llu", phase, born_.pid,
+                        getpid(), static_cast<unsigned long long>(started_));
+  if (status_ >= 0) {
+    length += snprintf(text + length, sizeof text - length, ",\"ended\":%llu,\"status\":%d,\"outOfMemory\":%s",
+                       static_cast<unsigned long long>(milliseconds()), status_, out_of_memory() ? "true" : "false");
+  }
+  if (failure_[0] != '\0') length += snprintf(text + length, sizeof text - length, ",\"failure\":\"%s\"", failure_);
+  length += snprintf(text + length, sizeof text - length, "}\n");
+  if (write_file("status.new", text, static_cast<size_t>(length), O_CREAT | O_TRUNC) == 0) rename("status.new", "status");
+}
+
+bool Monitor::out_of_memory() const {
+  if (wishes_.oom_file == nullptr) return false;
+  char text[4096];
+  const int file = open(wishes_.oom_file, O_RDONLY | O_CLOEXEC);
+  const ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+  if (file >= 0) close(file);
+  if (length <= 0) return false;
+  text[length] = '\0';
+  const char *found = strstr(text, "oom_kill ");
+  return found != nullptr && number(found + strlen("oom_kill ")) > 0;
+}
+
+void Monitor::start_failed(int step, int error) {
+  const int length = snprintf(failure_, sizeof failure_, "%d %d", step, error);
+  clients_.tell('F', failure_, static_cast<size_t>(length), true);
+}
+
+void Monitor::on_note() {
+  Note note;
+  int descriptor;
+  const int got = receive_note(born_.channel, &note, &descriptor);
+  if (got == 1 && note.kind == 'w') {
+    waiting_ = true;
+    write_status("created");
+    char pid[16];
+    const int length = snprintf(pid, sizeof pid, "%d", born_.pid);
+    clients_.tell('C', pid, static_cast<size_t>(length), true);
+  } else if (got == 1 && note.kind == 't') {
+    master_ = born_.output = descriptor;
+    fcntl(master_, F_SETFL, O_NONBLOCK);
+  } else if (got == 1 && note.kind == 'f') {
+    start_failed(note.step, note.error);
+  } else {
+    close(born_.channel);
+    born_.channel = -1;
+    // Only exec closes it without a word.
+    if (failure_[0] == '\0' && !waiting_) {
+      running_ = true;
+      started_ = milliseconds();
+      write_status("running");
+      clients_.tell('B', "", 0, true);
+    }
+  }
+}
+
+void Monitor::on_output(int *fd, char kind) {
+  char data[32768];
+  const ssize_t count = read(*fd, data, sizeof data);
+  if (count > 0) {
+    keep(kind, data, static_cast<size_t>(count));
+    clients_.tell(kind, data, static_cast<size_t>(count), false);
+    return;
+  }
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (*fd == master_) master_ = -1;
+  close(*fd);
+  *fd = -1;
+}
+
+void Monitor::on_child() {
+  signalfd_siginfo seen;
+  while (read(signals_, &seen, sizeof seen) > 0) continue;
+  int status;
+  for (pid_t ended; (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (ended != born_.pid) continue;
+    gone_ = true;
+    status_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+}
+
+void Monitor::on_input(const char *body, uint32_t length) {
+  int fd = master_ >= 0 ? master_ : born_.input;
+  // A command that does not read holds up whoever types, not the monitor: what does not fit is tried again a few times.
+  for (int attempt = 0; fd >= 0 && length > 0 && attempt < 200; attempt++) {
+    pollfd ready = {fd, POLLOUT, 0};
+    if (poll(&ready, 1, 50) <= 0 || (ready.revents & POLLOUT) == 0) {
+      if (ready.revents & (POLLERR | POLLHUP)) return;
+      continue;
+    }
+    const ssize_t count = write(fd, body, length > 512 ? 512 : length);
+    if (count < 0 && errno != EAGAIN && errno != EINTR) return;
+    if (count > 0) {
+      body += count;
+      length -= static_cast<uint32_t>(count);
+    }
+  }
+}
+
+void Monitor::on_frame(Client *client, char kind, const char *body, uint32_t length) {
+  if (kind == 'A') client->attached = true;
+  if (kind == 'D') client->holds = false;
+  if (kind == 'Q') cared_for_ = client->cares = true;
+  if (kind == 'S' && waiting_) {
+    waiting_ = false;
+    send_note(born_.channel, {'g', 0, 0});
+  }
+  if (kind == 'I') on_input(body, length);
+  if (kind == 'E' && born_.input >= 0) {
+    close(born_.input);
+    born_.input = -1;
+  }
+  if (kind == 'W' && length == 4 && master_ >= 0) {
+    winsize size = {};
+    memcpy(&size.ws_row, body, 2);
+    memcpy(&size.ws_col, body + 2, 2);
+    ioctl(master_, TIOCSWINSZ, &size);
+  }
+  if (kind == 'K' && length == 1 && !gone_) kill(born_.pid, body[0]);
+}
+
+void Monitor::on_client(Client *client, short events) {
+  bool there = true;
+  if (events & POLLOUT) there = clients_.flush(client);
+  if (there && (events & (POLLIN | POLLHUP | POLLERR))) {
+    there = clients_.receive(client);
+    char kind;
+    const char *body;
+    uint32_t length;
+    while (clients_.next_frame(client, &kind, &body, &length)) on_frame(client, kind, body, length);
+  }
+  if (there) return;
+  // Who made it went away before it began: nobody will start it.
+  if (client->holds && !running_ && !gone_) kill(born_.pid, SIGKILL);
+  if (client->cares) cared_for_ = false;
+  clients_.remove(client);
+}
+
+void Monitor::listen_for_clients() {
+  listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  strcpy(address.sun_path, kSocket);
+  unlink(kSocket);
+  umask(077);
+  if (bind(listener_, reinterpret_cast<sockaddr *>(&address), sizeof address) != 0 || listen(listener_, 8) != 0) {
+    close(listener_);
+    listener_ = -1;
+  }
+}
+
+void Monitor::serve() {
+  while (true) {
+    const bool choked = clients_.choked();
+    pollfd polls[8 + Clients::kMost];
+    size_t count = 0;
+    polls[count++] = {signals_, POLLIN, 0};
+    polls[count++] = {born_.channel, POLLIN, 0};
+    polls[count++] = {listener_, POLLIN, 0};
+    polls[count++] = {choked ? -1 : born_.output, POLLIN, 0};
+    polls[count++] = {choked ? -1 : born_.errors, POLLIN, 0};
+    const size_t first = count;
+    count += clients_.fill(polls + count);
+    const int ready = poll(polls, count, gone_ && !choked ? 0 : -1);
+    if (ready < 0 && errno != EINTR) return;
+    if (ready == 0) return;
+    if (polls[0].revents) on_child();
+    if (polls[1].revents) on_note();
+    if (polls[3].revents) on_output(&born_.output, 'O');
+    if (polls[4].revents) on_output(&born_.errors, 'R');
+    for (size_t at = first; at < count; at++) {
+      Client *client = clients_.by_fd(polls[at].fd);
+      if (polls[at].revents && client != nullptr) on_client(client, polls[at].revents);
+    }
+    if (polls[2].revents) {
+      const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (fd >= 0 && !clients_.add(fd, false)) close(fd);
+    }
+  }
+}
+
+void Monitor::run_ended() {
+  if (wishes_.ended.count < 2 || cared_for_) return;
+  const pid_t child = fork();
+  if (child == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    const int nothing = open("/dev/null", O_RDWR);
+    for (int stream = 0; stream < 3; stream++) dup2(nothing, stream);
+    execv(wishes_.ended.argument(0), const_cast<char *const *>(wishes_.ended.words + 1));
+    _exit(127);
+  }
+  if (child > 0) waitpid(child, nullptr, 0);
+}
+
+// Everybody is told, and has a while to read it.
+void Monitor::end() {
+  write_status("stopped");
+  if (listener_ >= 0) {
+    unlink(kSocket);
+    close(listener_);
+    listener_ = -1;
+  }
+  char text[16];
+  const int length = snprintf(text, sizeof text, "%d", status_);
+  clients_.tell('X', text, static_cast<size_t>(length), true);
+  const uint64_t until = milliseconds() + 10000;
+  while (clients_.pending() && milliseconds() < until) {
+    pollfd polls[Clients::kMost];
+    const size_t count = clients_.fill(polls);
+    if (poll(polls, count, 1000) < 0 && errno != EINTR) break;
+    for (size_t at = 0; at < count; at++) {
+      Client *client = clients_.by_fd(polls[at].fd);
+      if (polls[at].revents && client != nullptr) on_client(client, polls[at].revents);
+    }
+  }
+}
+
+int Monitor::run(Program *program) {
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  const int ignored[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGTTOU};
+  for (const int signal : ignored) sigaddset(&blocked, signal);
+  sigprocmask(SIG_BLOCK, &blocked, nullptr);
+  sigset_t children;
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  signals_ = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  setsid();
+  fcntl(kStarter, F_SETFD, FD_CLOEXEC);
+  clients_.add(kStarter, true);
+  if (const int error = give_birth(program, &wishes_, &born_)) {
+    start_failed(program->index(), error);
+    if (born_.pid > 0) waitpid(born_.pid, nullptr, 0);
+    status_ = 126;
+    end();
+    return 1;
+  }
+  prctl(PR_SET_NAME, "weft-monitor");
+  listen_for_clients();
+  serve();
+  end();
+  run_ended();
+  return 0;
+}
+
+Program program;
+Monitor monitor;
+
+}  // namespace
+
+// weft-monitor FOLDER: runs FOLDER/steps; descriptor 3 is a connected Unix socket to whoever starts it.
+int main(int argc, char **argv) {
+  if (argc != 2 || chdir(argv[1]) != 0 || !program.open("steps")) {
+    const int error = argc == 2 ? errno : EINVAL;
+    dprintf(2, "weft-monitor is started by weft: it wants a folder with a list of steps, found %s: %s\n",
+            argc == 2 ? argv[1] : "no argument", strerror(error));
+    return 125;
+  }
+  return monitor.run(&program);
+}
