@@ -18,6 +18,8 @@ constexpr int kTimeoutSeconds = 20;
 constexpr int kDumpAttempts = 8;
 constexpr size_t kLargestRequest = 32u << 20;
 constexpr int kReceiveBuffer = 1 << 20;
+// One datagram of the kernel's; those of dumps have 32 KiB at most (af_netlink.c), a single answer a little more.
+constexpr size_t kLargestAnswer = 1 << 20;
 constexpr uint16_t kDump = NLM_F_ROOT | NLM_F_MATCH;
 
 // What one sendto carries: a message, or a whole nf_tables batch. An op of several messages becomes several of these;
@@ -118,6 +120,12 @@ Requests readRequests(const Napi::CallbackInfo& info) {
   return requests;
 }
 
+// Where this thread receives. Memory that is not written to is not there, so only what answers need is.
+uint8_t* received() {
+  thread_local const std::unique_ptr<uint8_t[]> buffer(new uint8_t[kLargestAnswer]);
+  return buffer.get();
+}
+
 class Exchange {
  public:
   Exchange(Namespace& ns, Request& request, Answers& answers)
@@ -193,21 +201,19 @@ class Exchange {
     }
   }
 
-  // One datagram into the socket's buffer; its length, or -1 with errno.
-  ssize_t receive(NetlinkSocket& socket, int flags) {
+  // One datagram into this thread's buffer; its length, or -1 with errno.
+  ssize_t receive(const NetlinkSocket& socket, int flags) {
     for (;;) {
-      ssize_t size = recv(socket.fd.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC | flags);
-      if (size < 0 && errno == EINTR) continue;
-      if (size < 0) return -1;
-      if (static_cast<size_t>(size) > socket.buffer.size()) socket.buffer.resize(static_cast<size_t>(size));
       sockaddr_nl from = {};
       socklen_t fromLength = sizeof from;
-      size = recvfrom(socket.fd.get(), socket.buffer.data(), socket.buffer.size(), flags,
-                      reinterpret_cast<sockaddr*>(&from), &fromLength);
+      const ssize_t size = recvfrom(socket.fd.get(), received(), kLargestAnswer, flags | MSG_TRUNC,
+                                    reinterpret_cast<sockaddr*>(&from), &fromLength);
       if (size < 0 && errno == EINTR) continue;
       // Only the kernel answers; another process may not.
       if (size >= 0 && from.nl_pid != 0) continue;
-      return size;
+      if (size <= static_cast<ssize_t>(kLargestAnswer)) return size;
+      errno = EMSGSIZE;
+      return -1;
     }
   }
 
@@ -231,7 +237,7 @@ class Exchange {
         return failed_ != 0 ? failed_ : errno;
       }
       size_t left = static_cast<size_t>(size);
-      const uint8_t* at = socket.buffer.data();
+      const uint8_t* at = received();
       while (left >= sizeof(nlmsghdr)) {
         nlmsghdr header = readHeader(at);
         if (header.nlmsg_len < sizeof(nlmsghdr) || header.nlmsg_len > left) break;
@@ -337,7 +343,6 @@ NetlinkSocket& netlinkSocket(Namespace& ns, int32_t family) {
   NetlinkSocket& socket = ns.sockets[family];
   if (!socket.fd.valid()) {
     socket.fd = openNetlink(ns, family, &socket.port, kReceiveBuffer);
-    socket.buffer.resize(64 * 1024);
   }
   return socket;
 }

@@ -32,6 +32,9 @@ constexpr int kReceiveBuffer = 4 << 20;
 // At most this many datagrams in one turn, so that a flood leaves time for the rest of the program.
 constexpr int kPerTurn = 64;
 
+// Of one datagram: nf_tables puts several messages into one, of 8 KiB at most (nft_commit_notify), unless one is longer than that.
+constexpr size_t kLongest = 64 * 1024;
+
 void closed(uv_handle_t* handle) {
   auto* monitor = static_cast<Monitor*>(handle->data);
   auto cleanup = monitor->cleanup;
@@ -68,28 +71,29 @@ void tell(Monitor* monitor, const uint8_t* data, size_t size, int error) {
   }
 }
 
-// Takes what is there; false when the socket is of no more use.
+// Takes what is there, in one call of the listener's; false when the socket is of no more use.
 bool drain(Monitor* monitor) {
-  for (int count = 0; count < kPerTurn && !monitor->closing; count++) {
-    ssize_t size = recv(monitor->fd.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-    if (size > static_cast<ssize_t>(monitor->buffer.size())) monitor->buffer.resize(static_cast<size_t>(size));
+  std::vector<uint8_t>& taken = monitor->buffer;
+  taken.clear();
+  int problem = 0;
+  for (int count = 0; count < kPerTurn && problem == 0; count++) {
+    const size_t before = taken.size();
+    taken.resize(before + kLongest);
     sockaddr_nl from = {};
     socklen_t length = sizeof from;
-    if (size >= 0) {
-      size = recvfrom(monitor->fd.get(), monitor->buffer.data(), monitor->buffer.size(), MSG_DONTWAIT,
-                      reinterpret_cast<sockaddr*>(&from), &length);
-    }
-    if (size >= 0) {
-      if (from.nl_pid == 0) tell(monitor, monitor->buffer.data(), static_cast<size_t>(size), 0);
-      continue;
-    }
-    if (errno == EINTR) continue;
-    if (errno == EAGAIN) return true;
-    const int error = errno;
-    tell(monitor, nullptr, 0, error);
-    if (error != ENOBUFS) return false;
+    const ssize_t size = recvfrom(monitor->fd.get(), taken.data() + before, kLongest, MSG_DONTWAIT | MSG_TRUNC,
+                                  reinterpret_cast<sockaddr*>(&from), &length);
+    // What is too long is lost, as in an overrun.
+    if (size < 0) problem = errno;
+    else if (size > static_cast<ssize_t>(kLongest)) problem = ENOBUFS;
+    const bool isWhole = problem == 0 && from.nl_pid == 0;
+    taken.resize(before + (isWhole ? NLMSG_ALIGN(static_cast<size_t>(size)) : 0));
+    if (problem == EINTR) problem = 0;
   }
-  return true;
+  if (!taken.empty()) tell(monitor, taken.data(), taken.size(), 0);
+  if (problem == 0 || problem == EAGAIN || monitor->closing) return true;
+  tell(monitor, nullptr, 0, problem);
+  return problem == ENOBUFS;
 }
 
 void readable(uv_poll_t* poll, int status, int) {
@@ -144,7 +148,6 @@ Napi::Value openMonitor(const Napi::CallbackInfo& info) {
         monitor->id = monitor->addon->next++;
         monitor->listener = std::move(*listener);
         monitor->context = std::make_unique<Napi::AsyncContext>(env, "weft monitor");
-        monitor->buffer.resize(64 * 1024);
         monitor->poll.data = monitor.get();
         int status = uv_poll_init(loop, &monitor->poll, monitor->fd.get());
         if (status < 0) throw Napi::Error::New(env, uv_strerror(status));
