@@ -21,7 +21,9 @@ export type AgentEvent =
   | { event: 'served'; request: Served }
   | { event: 'refused'; why: Refusal }
   /** Something that others had removed or changed was put right; `kind` is one word of a small set: rules, link, lease, network. */
-  | { event: 'corrected'; kind: string; count: number };
+  | { event: 'corrected'; kind: string; count: number }
+  /** A DHCP lease was asked for once more; `outcome` is one word of a small set (agent/dhcp/renewer.ts). */
+  | { event: 'lease'; outcome: string };
 
 /** Hands events on, in order; those that come before anybody listens wait. */
 export class AgentEvents {

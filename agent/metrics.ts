@@ -8,6 +8,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Paths } from '../cni/ambient.ts';
 import type { Served } from './agent.ts';
 import type { NetworkSummary } from './cluster/summary.ts';
+import type { Renewal } from './dhcp/start.ts';
 import type { AgentEvent, AgentEvents } from './events.ts';
 import { fallbackCounts } from './fallbacks.ts';
 import { leaseUsage } from './lease-usage.ts';
@@ -30,6 +31,8 @@ export interface MetricsOptions {
   identity: string;
   /** Networks between hosts. */
   networks(): Promise<NetworkSummary[]>;
+  /** DHCP leases, by network and state. */
+  dhcpLeases: Renewal['states'];
 }
 
 /** Counts what `events` tells from now on, and what it has kept. */
@@ -82,6 +85,13 @@ export class AgentMetrics {
     'Reasons for which a network between hosts takes no new containers here',
     ['network'],
   );
+  readonly #dhcpLeases = this.#gauge('weft_dhcp_leases', 'DHCP leases that the agent keeps', [
+    'network',
+    'state',
+  ]);
+  readonly #dhcpAttempts = this.#counter('weft_dhcp_renewals_total', 'Attempts to renew a DHCP lease', [
+    'outcome',
+  ]);
   readonly #memory = this.#gauge('process_resident_memory_bytes', 'Memory that is resident');
   readonly #cpu = this.#counter('process_cpu_seconds_total', 'Processor time, user and system', []);
   readonly #started = this.#gauge('process_start_time_seconds', 'When the agent started');
@@ -89,11 +99,12 @@ export class AgentMetrics {
   readonly #lag = this.#gauge('nodejs_eventloop_lag_seconds', 'How long the event loop took to come round');
   readonly #paths: Paths;
   readonly #networks: () => Promise<NetworkSummary[]>;
+  readonly #dhcpStates: Renewal['states'];
   /** When the leases are to be listed again, by performance.now(). */
   #listing = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
-  constructor({ events, paths, version, identity, networks }: MetricsOptions) {
+  constructor({ events, paths, version, identity, networks, dhcpLeases }: MetricsOptions) {
     this.#gauge('weft_agent_info', 'The agent: its version, and the build and place that it serves', [
       'version',
       'identity',
@@ -101,6 +112,7 @@ export class AgentMetrics {
     ]).set({ version, identity, pid: String(process.pid) }, 1);
     this.#paths = paths;
     this.#networks = networks;
+    this.#dhcpStates = dhcpLeases;
     this.#started.set(Date.now() / 1000 - process.uptime());
     for (const kind of ['rules', 'link', 'lease', 'network']) this.#corrections.inc({ kind }, 0);
     this.#underWay.set(0);
@@ -122,6 +134,7 @@ export class AgentMetrics {
     if (event.event === 'began') this.#underWay.inc();
     else if (event.event === 'served') this.#served(event.request);
     else if (event.event === 'refused') this.#refused.inc({ reason: event.why });
+    else if (event.event === 'lease') this.#dhcpAttempts.inc({ outcome: event.outcome });
     else this.#corrections.inc({ kind: event.kind }, event.count);
   }
 
@@ -147,6 +160,9 @@ export class AgentMetrics {
     for (const [reason, count] of fallbackCounts(this.#paths.runDir)) this.#fallbacks.inc({ reason }, count);
     if (performance.now() >= this.#listing) await this.#listLeases();
     await this.#lookAtNetworks();
+    this.#dhcpLeases.reset();
+    for (const { network, state, count } of this.#dhcpStates())
+      this.#dhcpLeases.set({ network, state }, count);
     // Not by a timer, which would wake an idle agent a hundred times a second.
     const asked = performance.now();
     await new Promise((resolve) => setImmediate(resolve));

@@ -6,6 +6,7 @@ import { openDoor } from '../netlink/namespace.ts';
 import { sendDatagram } from '../netlink/unix.ts';
 import { Agent } from './agent.ts';
 import { type Cluster, type ClusterOptions, prepareCluster } from './cluster/start.ts';
+import { type Renewal, startRenewal } from './dhcp/start.ts';
 import { AgentEvents } from './events.ts';
 import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
@@ -66,6 +67,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
       },
     },
   );
+  let renewal: Renewal | undefined;
   try {
     const identity = ownIdentity(bundle);
     const prepared = options.cluster && (await prepareCluster(options.cluster));
@@ -79,8 +81,9 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
         else log.warn(reason);
       },
     });
+    renewal = await startRenewal(options.caretaker.ambient, log, events);
     const cluster: { running?: Cluster } = {};
-    const metrics = await openMetrics(options, events, identity, cluster);
+    const metrics = await openMetrics(options, events, identity, cluster, () => renewal?.states() ?? []);
     const notify = (state: string) => {
       try {
         if (notifySocket) sendDatagram(notifySocket, state);
@@ -98,6 +101,8 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     notify('STOPPING=1');
     await cluster.running?.close();
     await stopCaretaker();
+    // Before the socket: the agent that comes next finds the leases free.
+    await renewal.close();
     await server.close();
     metrics.server.close();
     log.info('stopped');
@@ -106,6 +111,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     if (error instanceof CannotListen || error instanceof RegistryError) return error.message;
     throw error;
   } finally {
+    await renewal?.close();
     // In order: what is being written first, then the rest.
     await new Promise<void>((resolve) => destination.flush(() => resolve()));
   }
@@ -117,6 +123,7 @@ async function openMetrics(
   events: AgentEvents,
   identity: string,
   cluster: { readonly running?: Cluster },
+  dhcpLeases: Renewal['states'],
 ): Promise<{ server: MetricsServer; where: string[]; load: () => void }> {
   let load = () => {};
   const start = new Promise<void>((resolve) => {
@@ -125,7 +132,7 @@ async function openMetrics(
   const source = start.then(async () => {
     const { AgentMetrics } = await import('./metrics.ts');
     const networks = async () => (await cluster.running?.summaries()) ?? [];
-    return new AgentMetrics({ events, paths, version, identity, networks });
+    return new AgentMetrics({ events, paths, version, identity, networks, dhcpLeases });
   });
   try {
     openFallbacks(paths.runDir);

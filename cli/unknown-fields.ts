@@ -53,7 +53,7 @@ async function ipamSchema(type: string): Promise<Json | undefined> {
   const whole =
     type === 'cluster'
       ? ((await import('../ipam/cluster/schema.ts')).schema as Json)
-      : type === 'host-local' || type === 'static'
+      : type === 'host-local' || type === 'static' || type === 'dhcp'
         ? await schemaOf(type)
         : undefined;
   return (whole?.properties as Json | undefined)?.ipam as Json | undefined;

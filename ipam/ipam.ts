@@ -21,6 +21,8 @@ export interface IpamRequest {
   /** CNI_ARGS, parsed. */
   args: Readonly<Record<string, string>>;
   prevResult?: Result | undefined;
+  /** Path of the container's network namespace; for what is asked by means of its link. */
+  netns?: string;
   ambient: Ambient;
 }
 

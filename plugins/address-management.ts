@@ -7,7 +7,7 @@ import { ASKED_FOR_ADDRESSES } from './not-ipam.ts';
 
 export interface AddressManagement {
   readonly type: string;
-  /** Asks for an address by means of the container's link, which must be there before (dhcp). */
+  /** Asks for an address by means of the container's link, and gives it back so: the link is there before and after (dhcp). */
   readonly needsLink: boolean;
   /** Throws CniError(invalidConfig) before anything is touched, where that can be known. */
   validate(): void;
@@ -26,15 +26,20 @@ function ipamRequest(request: VerbRequest<PluginConf>): Omit<IpamRequest, 'id'> 
 }
 
 function attachmentRequest(request: AttachmentRequest<PluginConf>): IpamRequest {
-  const { containerId, ifname } = request.attachment;
+  const { containerId, ifname, netns } = request.attachment;
   const id: AttachmentId = { containerId, ifname };
-  return { ...ipamRequest(request), id, ...(request.prevResult && { prevResult: request.prevResult }) };
+  return {
+    ...ipamRequest(request),
+    id,
+    netns,
+    ...(request.prevResult && { prevResult: request.prevResult }),
+  };
 }
 
-function own(ipam: Ipam, config: PluginConf): AddressManagement {
+function own(ipam: Ipam, config: PluginConf, needsLink = false): AddressManagement {
   return {
     type: ipam.type,
-    needsLink: false,
+    needsLink,
     validate: () => ipam.validate(config as IpamNetConf),
     add: (request) => ipam.add(attachmentRequest(request)),
     check: (request) => ipam.check(attachmentRequest(request)),
@@ -67,7 +72,7 @@ async function executed(type: string): Promise<AddressManagement> {
   };
   return {
     type,
-    needsLink: type === 'dhcp',
+    needsLink: false,
     validate: () => assertProgramName(type),
     async add(request) {
       const { ips, routes, dns } = await delegate.delegateAdd(type, asking(request));
@@ -89,6 +94,11 @@ async function executed(type: string): Promise<AddressManagement> {
 export async function addressManagement(config: PluginConf): Promise<AddressManagement | undefined> {
   const type = config.ipam?.type;
   if (!type) return undefined;
+  if (type === 'dhcp') {
+    const { dhcpIpam } = await import('../ipam/dhcp/dhcp.ts');
+    const { dhcpHost } = await import('./dhcp-host.ts');
+    return own(dhcpIpam(dhcpHost()), config, true);
+  }
   const { ownIpam } = await import('../ipam/registry.ts');
   const ipam = await ownIpam(type);
   return ipam ? own(ipam, config) : await executed(type);

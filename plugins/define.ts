@@ -123,7 +123,8 @@ async function takeBack<C extends PluginConf>(
   early: Applied | undefined,
   release: () => Promise<void> | undefined,
 ): Promise<void> {
-  const failures = (await early?.undo()) ?? [];
+  const failures: string[] = [];
+  // Addresses that were asked for by means of the link are given back by it.
   try {
     await release();
   } catch (error) {
@@ -131,6 +132,7 @@ async function takeBack<C extends PluginConf>(
       `could not release the addresses: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+  failures.push(...((await early?.undo()) ?? []));
   for (const failure of failures) request.ambient.log(`ADD failed, and ${failure}`);
 }
 
@@ -229,6 +231,9 @@ async function del<C extends PluginConf>(
       errors.push(error);
     }
   };
+  const ipam = await addressManagement(request.config);
+  const release = () => attempt(async () => ipam?.del(request));
+  if (ipam?.needsLink) await release();
   // Link, then packet filter, then lease: an address that can be given out again has nothing left on the host.
   const links = linksOf(definition, request).filter(isOwnLink);
   await attempt(() => remove(links, session));
@@ -251,10 +256,7 @@ async function del<C extends PluginConf>(
     const { removeReferenceMacFilter } = await import('../firewall/mac-filter-debris.ts');
     await removeReferenceMacFilter(session.host, { containerId, ifname });
   });
-  await attempt(async () => {
-    const ipam = await addressManagement(request.config);
-    await ipam?.del(request);
-  });
+  if (!ipam?.needsLink) await release();
   joinErrors(errors, `DEL of ${ifname} of ${containerId} is not complete`);
 }
 

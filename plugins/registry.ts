@@ -17,6 +17,7 @@ export const PLUGIN_NAMES = [
   'firewall',
   'host-local',
   'static',
+  'dhcp',
 ] as const;
 export type PluginName = (typeof PLUGIN_NAMES)[number];
 
@@ -38,6 +39,10 @@ export async function loadDefinition(name: string): Promise<Definition<PluginCon
 export async function loadPlugin(name: PluginName, kit?: PluginKit): Promise<PluginVerbs> {
   if (name === 'host-local') return (await import('../ipam/host-local/plugin.ts')).hostLocalPlugin;
   if (name === 'static') return (await import('../ipam/static/plugin.ts')).staticPlugin;
+  if (name === 'dhcp') {
+    const { dhcpPlugin } = await import('../ipam/dhcp/plugin.ts');
+    return dhcpPlugin((await import('./dhcp-host.ts')).dhcpHost());
+  }
   return notIpam(await linkPlugin(name, kit ?? (await machine())));
 }
 

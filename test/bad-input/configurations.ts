@@ -33,6 +33,7 @@ export const GOOD: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   routed: ROUTED,
   'host-local': LEASES,
   static: FIXED,
+  dhcp: { ...V, name: 'bad', type: 'bridge', ipam: { type: 'dhcp' } },
 };
 
 /** Those that add to what others made: without a previous result their ADD is refused, and DEL and GC have nothing to do. */

@@ -1,5 +1,6 @@
 /** Every field of every plugin's schema with a value of another type: named, with what was found and what is allowed. */
 import t from 'tap';
+import { dhcpSchema } from '../../ipam/dhcp/config.ts';
 import { hostLocalSchema } from '../../ipam/host-local/config.ts';
 import { staticSchema } from '../../ipam/static/config.ts';
 import { bridge } from '../../plugins/bridge/bridge.ts';
@@ -25,6 +26,7 @@ const SCHEMAS: Readonly<Record<string, object>> = {
   loopback: loopbackSchema,
   'host-local': hostLocalSchema.schema,
   static: staticSchema.schema,
+  dhcp: dhcpSchema.schema,
 };
 
 /** These decide before the schema is asked; protocol.test.ts has them. */
