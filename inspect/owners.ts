@@ -4,11 +4,23 @@ import { PORTS_TABLE } from '../firewall/ports-ruleset.ts';
 import { NOBODY, type Owner } from './owner.ts';
 import { filterMark, referenceMark, threeWords, twoWords, weftNetwork } from './owner-marks.ts';
 import { ownerOfChain, ownerOfComment, ownerOfLink, ownerOfSet, ownerOfTable } from './owner-names.ts';
-import type { Chain, Element, NamedSet, Rule, Ruleset, Table, Value } from './ruleset/model.ts';
+import type { Chain, Element, NamedSet, Rule, Ruleset, Statement, Table, Value } from './ruleset/model.ts';
 
 /** The ruleset with an owner at each rule and element. */
 export function withOwners({ tables, unread }: Ruleset): Ruleset {
   return { tables: tables.map(ownedTable), unread };
+}
+
+/** Elements without a name of their own are the rule's. */
+function ownedRule(rule: Rule, owner: Owner): Rule {
+  const owned = (elements: readonly Element[]) => elements.map((element) => ({ ...element, owner }));
+  const statements = rule.statements.map((statement): Statement => {
+    if ('elements' in statement) return { ...statement, elements: owned(statement.elements) };
+    if (!('map' in statement) || statement.map === undefined || typeof statement.map.set === 'string')
+      return statement;
+    return { ...statement, map: { ...statement.map, set: owned(statement.map.set) } };
+  });
+  return { ...rule, statements, owner };
 }
 
 /** Whose a table is as a whole; iptables' tables are shared. */
@@ -24,7 +36,7 @@ function ownedTable(table: Table): Table {
     const own = chainOwner(table, chain.name);
     return {
       ...chain,
-      rules: chain.rules.map((rule) => ({ ...rule, owner: ruleOwner(table, chain, rule, own) })),
+      rules: chain.rules.map((rule) => ownedRule(rule, ruleOwner(table, chain, rule, own))),
     };
   });
   return { ...table, sets, chains: inherited(chains) };
