@@ -1,157 +1,137 @@
 /**
- * Lets containers' packets through (forward-rules.ts): each change is one iptables-save to see what is there and one
- * `iptables-restore --noflush` with exactly the difference, for each family, under the firewall's lock.
+ * Lets containers' packets through, and keeps networks apart. What keeps apart stands in a table of ours (forward-ruleset.ts), since a drop
+ * counts wherever it is; what lets through has to stand where this host drops: in iptables (forward-iptables.ts), in a zone of firewalld's
+ * (firewalld.ts), or nowhere (forward-places.ts).
  */
 import type { Ambient } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { AttachmentId } from '../cni/types.ts';
 import type { Namespace } from '../netlink/door.ts';
-import type { IpFamily } from './address.ts';
-import {
-  type Admission,
-  adminJump,
-  FILTER,
-  FORWARD_CHAIN,
-  FORWARD_CHAINS,
-  FORWARD_JUMP,
-  forwardOwner,
-  ISOLATION_JUMP,
-  isAdminJump,
-  isReferenceRule,
-  memberRules,
-  policyRules,
-  REFERENCE_CHAIN,
-} from './forward-rules.ts';
-import { hasChain } from './iptables-chains.ts';
-import { removeLines } from './iptables-removal.ts';
-import { deletion } from './iptables-rules.ts';
-import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
-import { findProgram, withFirewallLock } from './program.ts';
-import { hostIptables, whereChains } from './xtables.ts';
+import type { Source } from './address.ts';
+import { type Firewalld, firewalld, sourceWords } from './firewalld.ts';
+import { iptablesForward } from './forward-iptables.ts';
+import { nftablesForward } from './forward-nftables.ts';
+import { type ForwardPlaces, forwarding, placesFor } from './forward-places.ts';
 
-export interface ForwardRules {
-  /** Idempotent. */
-  admit(admission: Admission): Promise<void>;
-  /** Idempotent. Also what the reference let through of these addresses, which may be none. */
-  withdraw(admission: Pick<Admission, keyof AttachmentId | 'network' | 'addresses'>): Promise<void>;
-  /** One line per missing thing, empty when all is there. */
-  verify(admission: Admission): Promise<string[]>;
-  /** Whether the reference lets all of these addresses through. */
-  madeByReference(addresses: Admission['addresses']): Promise<boolean>;
-  /** Removes what belongs to none of the network's valid attachments; returns what it removed, readable. */
-  collect(network: string, valid: readonly AttachmentId[]): Promise<string[]>;
-  /** Throws CniError(notAvailable). */
-  probe(): Promise<void>;
+/** One attachment, and who may reach it. */
+export interface Admission extends AttachmentId {
+  network: string;
+  /** Canonical, without prefix length. */
+  addresses: readonly Source[];
+  /** Other bridges of a policy than `open` do not reach this one; `isolated`: nor do its own containers each other. */
+  policy: 'open' | 'same-bridge' | 'isolated';
+  /** The link of the host that the policy is about. */
+  link?: string;
+  /** All of it by these rules; absent: what this host needs. */
+  rules?: 'nftables' | 'iptables';
+  /** iptables: the administrator's chain, whose rules come before ours; made if missing. */
+  adminChain: string;
+  /** firewalld's zone that the addresses are sources of, while firewalld runs; absent: none. */
+  zone?: string;
+  /** What fails where this host cannot do it; of the rest there is then nothing that would have to be let through. */
+  required?: 'rules' | 'zone';
 }
 
-const NO_IPTABLES =
-  'what this host forwards cannot be let through or kept apart: iptables-restore is not installed (or not on PATH): install iptables';
+/** What DEL knows. */
+export type Withdrawal = Pick<Admission, keyof AttachmentId | 'network' | 'addresses' | 'link'>;
 
-const familiesOf = ({ addresses }: Pick<Admission, 'addresses'>): IpFamily[] =>
-  ([4, 6] as const).filter((family) => addresses.some((one) => one.family === family));
+/** One of the places where forwarding is decided. */
+export interface ForwardPart {
+  /** Idempotent, and whatever was admitted. */
+  withdraw(of: Withdrawal): Promise<void>;
+  /** For each of the admissions, one line per missing thing. */
+  missing(admissions: readonly Admission[]): Promise<string[][]>;
+  /** Removes what belongs to none of the network's valid attachments; returns what it removed, readable. */
+  collect(network: string, valid: readonly AttachmentId[]): Promise<string[]>;
+}
+
+/** withdraw() takes away what the reference let through of these addresses, too. */
+export interface ForwardRules extends ForwardPart {
+  /** Idempotent. Throws CniError. */
+  admit(admission: Admission): Promise<void>;
+  /** Whether the reference lets all of these addresses through. */
+  madeByReference(addresses: Admission['addresses']): Promise<boolean>;
+  /** Throws CniError(notAvailable) where admit() would fail. */
+  probe(wanted: Pick<Admission, 'rules' | 'required'>): Promise<void>;
+}
 
 /** Opens nothing and changes nothing; `host` and `ambient` are used by the methods. */
 export function forwardRules(host: Namespace, ambient: Ambient): ForwardRules {
-  const isInstalled = () => findProgram(ambient.env, 'iptables-restore') !== undefined;
+  const zones = firewalld(ambient);
+  const nft = nftablesForward(host, ambient, zones);
+  const iptables = iptablesForward(host, ambient);
   return {
     async admit(admission) {
-      if (isInstalled()) return await admit(host, ambient, admission);
-      if (admission.required) throw new CniError(ErrorCode.program, NO_IPTABLES);
+      const places = placesFor(await forwarding(host, ambient), admission);
+      if (places.problem !== undefined) throw new CniError(ErrorCode.program, places.problem);
+      const zoned = places.firewalld && (await bind(zones, admission));
+      if (places.nftables) await nft.admit(admission, zoned);
+      await iptables.admit(admission, places.iptables);
     },
-    async withdraw(admission) {
-      const mark = publicationMark(admission);
-      await removeLines(
-        host,
-        ambient,
-        PLACE,
-        (line) => forwardOwner(line) === mark || isReferenceRule(line, admission.addresses),
-      );
+    async withdraw(of) {
+      await nft.withdraw(of);
+      await iptables.withdraw(of);
     },
-    verify: async (admission) =>
-      isInstalled() || admission.required ? await verify(host, ambient, admission) : [],
-    async madeByReference(addresses) {
-      const saved: string[] = [];
-      for (const { variant, family } of await whereChains(host, [REFERENCE_CHAIN], FILTER))
-        saved.push(...(await hostIptables(host, ambient, variant).save(family, FILTER)).split('\n'));
-      return (
-        addresses.length > 0 && addresses.every((one) => saved.some((line) => isReferenceRule(line, [one])))
-      );
+    async missing(admissions) {
+      const found = await forwarding(host, ambient);
+      const all = admissions.map((admission) => ({ admission, ...placesFor(found, admission) }));
+      const byNft = all.filter(({ nftables }) => nftables);
+      const byZone = all.filter(({ firewalld: runs }) => runs);
+      const parts = [
+        together(byNft, await nft.missing(byNft.map(({ admission }) => admission))),
+        together(all, await iptables.missing(all.map((one) => ({ ...one, places: one.iptables })))),
+        together(byZone, await unbound(zones, byZone)),
+      ];
+      return all.map((one) => [
+        ...(one.problem === undefined ? [] : [one.problem]),
+        ...parts.flatMap((part) => part.get(one) ?? []),
+      ]);
     },
-    collect: (network, valid) => collect(host, ambient, network, valid),
-    probe: async () => {
-      if (!isInstalled()) throw new CniError(ErrorCode.notAvailable, NO_IPTABLES);
+    madeByReference: (addresses) => iptables.madeByReference(addresses),
+    async collect(network, valid) {
+      const removed = [await nft.collect(network, valid), await iptables.collect(network, valid)];
+      return [...new Set(removed.flat())];
+    },
+    async probe(wanted) {
+      const addresses = ([4, 6] as const).map((family) => ({ family, address: '' }));
+      const { problem } = placesFor(await forwarding(host, ambient), { ...wanted, addresses });
+      if (problem !== undefined) throw new CniError(ErrorCode.notAvailable, problem);
+      if (wanted.required === 'zone' && !(await zones.runs())) throw notRunning(ErrorCode.notAvailable);
     },
   };
 }
 
-/** The lines that turn what iptables-save printed into what the admission wants; empty when it is all there. */
-function additions(admission: Admission, family: IpFamily, saved: string): string[] {
-  const present = saved.split('\n');
-  const missing = (lines: readonly string[]) => lines.filter((line) => !present.includes(line));
-  const first = (line: string) => line.replace(/^-A (\S+)/, '-I $1 1');
-  const own = memberRules(admission, family);
-  const mark = publicationMark(admission);
-  const isApart = present.includes(ISOLATION_JUMP);
-  // The administrator's rules come first, whatever has to be put before ours.
-  const admins = isApart ? [] : present.filter(isAdminJump);
-  const wantedAdmins = [...new Set([...admins, ...missing([adminJump(admission.adminChain)])])];
-  return [
-    ...[...FORWARD_CHAINS, admission.adminChain]
-      .filter((chain) => !hasChain(saved, chain))
-      .map((chain) => `:${chain} - [0:0]`),
-    ...admins.map(deletion),
-    ...(isApart ? [] : [first(ISOLATION_JUMP)]),
-    ...wantedAdmins.map(first),
-    ...missing(policyRules(admission)),
-    ...present.filter((line) => forwardOwner(line) === mark && !own.includes(line)).map(deletion),
-    ...missing(own),
-    ...missing([FORWARD_JUMP]).map(first),
-  ];
+const together = <K, V>(keys: readonly K[], values: readonly V[]) =>
+  new Map(keys.flatMap((key, i) => (values[i] === undefined ? [] : [[key, values[i]] as const])));
+
+const NOT_RUNNING =
+  'backend is firewalld, which does not answer on the system bus: start it (systemctl start firewalld), or set "backend": ""';
+const notRunning = (code: number) => new CniError(code, NOT_RUNNING);
+
+/** False where firewalld does not run and need not. */
+async function bind(zones: Firewalld, { zone, addresses, required }: Admission): Promise<boolean> {
+  if (zone === undefined) return false;
+  const bound = await Promise.all(addresses.map((address) => zones.bind(zone, address)));
+  if (!bound.includes(false)) return true;
+  if (required === 'zone') throw notRunning(ErrorCode.program);
+  return false;
 }
 
-async function admit(host: Namespace, ambient: Ambient, admission: Admission): Promise<void> {
-  const command = hostIptables(host, ambient);
-  await withFirewallLock(ambient, async () => {
-    for (const family of familiesOf(admission)) {
-      const lines = additions(admission, family, await command.save(family, FILTER));
-      if (lines.length > 0) await command.restore(family, FILTER, lines);
-    }
-  });
-}
+type Zoned = ForwardPlaces & { admission: Admission };
 
-const PLACE = { table: FILTER, chains: [FORWARD_CHAIN, REFERENCE_CHAIN] } as const;
-
-async function verify(host: Namespace, ambient: Ambient, admission: Admission): Promise<string[]> {
-  const command = hostIptables(host, ambient);
-  const missing: string[] = [];
-  for (const family of familiesOf(admission)) {
-    const present = (await command.save(family, FILTER)).split('\n');
-    const program = family === 4 ? 'iptables' : 'ip6tables';
-    const wanted = [
-      ...[FORWARD_JUMP, adminJump(admission.adminChain)],
-      ...(admission.policy === 'open' ? [] : [ISOLATION_JUMP, ...policyRules(admission)]),
-      ...memberRules(admission, family),
-    ];
-    missing.push(
-      ...wanted
-        .filter((line) => !present.includes(line))
-        .map((line) => `rule "${line}" in ${program} table ${FILTER}`),
-    );
+/** What firewalld has forgotten; each zone asked once. */
+async function unbound(zones: Firewalld, all: readonly Zoned[]): Promise<string[][]> {
+  const asked = new Map<string, Promise<string[] | undefined>>();
+  const lines: string[][] = [];
+  for (const { admission } of all) {
+    const { zone = '', addresses, required } = admission;
+    const sources = asked.get(zone) ?? zones.sources(zone);
+    asked.set(zone, sources);
+    const present = await sources;
+    const absent = addresses.map(sourceWords).filter((source) => !present?.includes(source));
+    if (present !== undefined)
+      lines.push(absent.map((source) => `source ${source} of zone ${zone} of firewalld`));
+    else lines.push(required === 'zone' ? [NOT_RUNNING] : []);
   }
-  return missing;
-}
-
-async function collect(
-  host: Namespace,
-  ambient: Ambient,
-  network: string,
-  valid: readonly AttachmentId[],
-): Promise<string[]> {
-  const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
-  const prefix = publicationPrefix(network);
-  const removed = await removeLines(host, ambient, PLACE, (line) => {
-    const owner = forwardOwner(line);
-    return owner?.startsWith(prefix) === true && !marks.has(owner);
-  });
-  return [...new Set(removed.map(forwardOwner))].map((owner) => `forwarding of ${owner}`);
+  return lines;
 }

@@ -62,7 +62,8 @@ function entries(member: Membership, families: readonly IpFamily[]): Op<void>[] 
   ];
 }
 
-function tolerant<T>(op: Op<T>): Op<T> {
+/** Of what a kernel without ipset, or without the set, answers. */
+export function tolerant<T>(op: Op<T>): Op<T> {
   return tolerating(op, 'ENOENT', ...NO_IPSET);
 }
 
@@ -105,7 +106,8 @@ export async function installSets(
   return true;
 }
 
-function creation(name: string, type: keyof typeof REVISIONS, family: IpFamily): Op<void> {
+/** A set of ours; an answer that is not ok says that this kernel lacks such sets. */
+export function creation(name: string, type: keyof typeof REVISIONS, family: IpFamily): Op<void> {
   const op = createSet({
     name,
     type,
@@ -117,7 +119,7 @@ function creation(name: string, type: keyof typeof REVISIONS, family: IpFamily):
   return tolerating(op, 'IPSET_ERR_FIND_TYPE', ...NO_IPSET);
 }
 
-interface Entry {
+export interface Entry {
   family: IpFamily;
   address: string;
   owner: string | undefined;
@@ -127,12 +129,19 @@ interface Entry {
  * Every container's address in a network's sets; empty where there are none.
  * @param owner only those with this mark. The kernel finds them no faster, but then only what may hold them is decoded.
  */
-export async function entriesOf(host: Namespace, network: string, owner?: string): Promise<Entry[]> {
-  const names = iptablesNames(network);
+export const entriesOf = (host: Namespace, network: string, owner?: string): Promise<Entry[]> =>
+  entriesIn(host, iptablesNames(network).sources, owner);
+
+/** The same of a pair of sets. */
+export async function entriesIn(
+  host: Namespace,
+  sets: Readonly<Record<IpFamily, string>>,
+  owner?: string,
+): Promise<Entry[]> {
   const families = [4, 6] as const;
   const replies = await host.send(
     ...families.map((family) => {
-      const op = tolerant(listSetElements(names.sources[family]));
+      const op = tolerant(listSetElements(sets[family]));
       const holds = ({ payload }: RawMessage): boolean =>
         owner === undefined ||
         Buffer.from(payload.buffer, payload.byteOffset, payload.length).includes(owner);

@@ -22,6 +22,8 @@ export interface Chain extends ChainRef {
   priority: number | undefined;
   /** 0 drop, 1 accept. */
   policy: number | undefined;
+  /** How many rules it has, and jumps lead to it. */
+  use: number | undefined;
 }
 
 export interface SetObject extends SetRef {
@@ -64,6 +66,7 @@ function readChain({ payload }: RawMessage): Chain {
     hook: found.hook?.number,
     priority: found.hook?.priority,
     policy: found.policy,
+    use: found.use,
   };
 }
 

@@ -3,7 +3,7 @@
  * knows how a step is applied, undone, verified, removed and rendered.
  */
 
-import type { Admission } from '../firewall/forward-rules.ts';
+import type { Admission } from '../firewall/forward.ts';
 import type { Publication } from '../firewall/ports.ts';
 import type { Stacked } from '../netlink/link-kinds.ts';
 

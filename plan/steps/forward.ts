@@ -1,12 +1,21 @@
-import { type Admission, renderForward } from '../../firewall/forward-rules.ts';
+import { sourceWords } from '../../firewall/firewalld.ts';
+import type { Admission } from '../../firewall/forward.ts';
+import { renderIptables } from '../../firewall/forward-iptables-rules.ts';
+import { renderNftables } from '../../firewall/forward-ruleset.ts';
 import { setLink } from '../../netlink/link.ts';
 import { tolerating } from '../../netlink/message.ts';
 import type { StepKind } from '../kind.ts';
 import { ipCommand } from '../render.ts';
 import type { ForwardStep } from '../step.ts';
 
-function admissionOf({ kind: _, isolated: _isolated, ...admission }: ForwardStep): Admission {
+export function admissionOf({ kind: _, isolated: _isolated, ...admission }: ForwardStep): Admission {
   return admission;
+}
+
+/** Only where it is asked for: whether firewalld runs is not known here. */
+function renderZone({ zone, required, addresses }: ForwardStep): string[] {
+  if (required !== 'zone') return [];
+  return addresses.map((one) => `firewall-cmd --zone=${zone} --add-source=${sourceWords(one)}`);
 }
 
 export const forward: StepKind<ForwardStep> = {
@@ -24,8 +33,10 @@ export const forward: StepKind<ForwardStep> = {
 
   async verify(step, look) {
     const rules = await look.surroundings.forward();
-    const missing = await rules.verify(admissionOf(step));
-    return missing.map((what) => ({ what: `forwarding: ${what}`, wanted: 'present', found: 'nothing' }));
+    const missing = await rules.missing([admissionOf(step)]);
+    return missing
+      .flat()
+      .map((what) => ({ what: `forwarding: ${what}`, wanted: 'present', found: 'nothing' }));
   },
 
   async remove(step, surroundings) {
@@ -33,7 +44,8 @@ export const forward: StepKind<ForwardStep> = {
   },
 
   render: (step, { netns }) => [
-    ...renderForward(admissionOf(step)),
+    ...(step.rules === 'iptables' ? renderIptables : renderNftables)(admissionOf(step)),
+    ...renderZone(step),
     ...(step.isolated === undefined
       ? []
       : [ipCommand('host', netns, 'link', 'set', step.isolated, 'type', 'bridge_slave', 'isolated', 'on')]),

@@ -1,7 +1,7 @@
 /** The firewall plugin: containers are let through on hosts that forward nothing by themselves, and networks kept apart. */
 import { configSchema } from '../../cni/config.ts';
 import type { ChainedDefinition } from '../chained.ts';
-import { addressesOf, firewallPlan, firewallRemoval, validateFirewall } from './plan.ts';
+import { addressesOf, firewallPlan, firewallRemoval, validateFirewall, wantedPlaces } from './plan.ts';
 import { type FirewallConf, schema } from './schema.ts';
 import { validate } from './validate.generated.ts';
 
@@ -23,8 +23,7 @@ export const firewall: ChainedDefinition<FirewallConf> = {
   async collect({ config, valid }, session) {
     return await (await session.forward()).collect(config.name, valid);
   },
-  async ready({ backend, ingressPolicy }, session) {
-    const required = backend === 'iptables' || (ingressPolicy || 'open') !== 'open';
-    if (required) await (await session.forward()).probe();
+  async ready(conf, session) {
+    await (await session.forward()).probe(wantedPlaces(conf));
   },
 };

@@ -1,21 +1,38 @@
 /** The firewall plugin as a plan: what the host forwards for a container is let through, or kept from it. */
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { addressOf, canonical, familyOf } from '../../cni/prefix.ts';
+import type { Admission } from '../../firewall/forward.ts';
 import type { Step } from '../../plan/step.ts';
 import type { ChainedInput } from '../chained.ts';
 import { answerFrom, hostLinks } from '../outcome.ts';
 import type { FirewallConf } from './schema.ts';
 
 const DEFAULT_ADMIN_CHAIN = 'CNI-ADMIN';
+/** The reference's. */
+const DEFAULT_ZONE = 'trusted';
 
 /** Throws CniError(unsupportedField). */
-export function validateFirewall({ backend }: FirewallConf): void {
-  if (backend !== 'firewalld') return;
+export function validateFirewall({ backend, iptablesAdminChainName }: FirewallConf): void {
+  if (backend !== 'nftables' || !iptablesAdminChainName) return;
   throw new CniError(
     ErrorCode.unsupportedField,
-    'backend is firewalld, which weft cannot speak to: set "iptables" or remove it, and put the containers\' prefix into a zone ' +
-      'yourself (firewall-cmd --permanent --zone=trusted --add-source=PREFIX)',
+    `iptablesAdminChainName is ${iptablesAdminChainName}, and backend is nftables, where the administrator's chain is always ` +
+      '"admin" in table inet weft-forward: remove it, or set backend to iptables',
   );
+}
+
+/** What the configuration asks for; all absent: what fits this host. */
+export function wantedPlaces({
+  backend,
+  ingressPolicy,
+  iptablesAdminChainName,
+}: FirewallConf): Pick<Admission, 'rules' | 'required'> {
+  const policy = ingressPolicy || 'open';
+  if (backend === 'firewalld') return { required: 'zone' };
+  if (backend) return { rules: backend, required: 'rules' };
+  // A chain that nothing leads to would be no administrator's.
+  if (iptablesAdminChainName) return { rules: 'iptables', required: 'rules' };
+  return policy === 'open' ? {} : { required: 'rules' };
 }
 
 /** Of the container's own link; none without a result. */
@@ -47,7 +64,11 @@ export function firewallPlan(input: ChainedInput<FirewallConf>): Step[] {
       kind: 'forward',
       ...{ network, containerId, ifname, addresses, policy },
       adminChain: config.iptablesAdminChainName || DEFAULT_ADMIN_CHAIN,
-      required: config.backend === 'iptables' || policy !== 'open',
+      ...wantedPlaces(config),
+      // As the reference does, where nothing else is asked for.
+      ...((!config.backend || config.backend === 'firewalld') && {
+        zone: config.firewalldZone || DEFAULT_ZONE,
+      }),
       ...(policy !== 'open' && link !== undefined && { link }),
       ...(policy === 'isolated' && port !== undefined && { isolated: port }),
     },
@@ -57,11 +78,13 @@ export function firewallPlan(input: ChainedInput<FirewallConf>): Step[] {
 /** Whatever the configuration says by now: what carries the attachment's mark goes. */
 export function firewallRemoval(input: ChainedInput<FirewallConf>): Step[] {
   const { network, containerId, ifname } = input.attachment;
+  const [link] = input.prevResult ? hostLinks(input.prevResult).links : [];
   return [
     {
       kind: 'forward',
       ...{ network, containerId, ifname, addresses: addressesOf(input) },
-      ...{ adminChain: DEFAULT_ADMIN_CHAIN, policy: 'open', required: false },
+      ...{ adminChain: DEFAULT_ADMIN_CHAIN, policy: 'open' },
+      ...(link !== undefined && { link }),
     },
   ];
 }

@@ -8,7 +8,7 @@ export const schema = {
   properties: {
     ...netConfProperties,
     /** Empty, as runtimes write it, stands for what fits this host. */
-    backend: { type: 'string', enum: ['iptables', 'firewalld', ''] },
+    backend: { type: 'string', enum: ['nftables', 'iptables', 'firewalld', ''] },
     iptablesAdminChainName: {
       type: 'string',
       pattern: '^[A-Za-z0-9_.-]{0,28}$',

@@ -92,7 +92,7 @@ t.test('a host that forwards nothing: containers, ports, and the administrator',
   t.same(await reaches(b, OUT, [false, true]), [false, true], 'also of another network');
   const order = await execIn(host, 'iptables', ['-S', 'WEFT-FORWARD']);
   const targets = [...order.stdout.matchAll(/-j (\S+)/g)].map(([, target]) => target);
-  t.same(targets, ['MINE', 'CNI-ADMIN', 'WEFT-ISOLATION', 'ACCEPT', 'ACCEPT', 'ACCEPT', 'ACCEPT']);
+  t.same(targets, ['MINE', 'CNI-ADMIN', 'WEFT-ISOLATION', 'ACCEPT', 'ACCEPT'], 'constant, by ipset');
 
   await execIn(host, 'ip6tables', ['-F', 'FORWARD']);
   t.match((await world.call('CHECK', config(), options)).json, {
@@ -109,46 +109,117 @@ t.test('a host that forwards nothing: containers, ports, and the administrator',
     ),
     [],
   );
-  t.ok((await firewallLines(host, b.container.id)).length > 0);
+  const let6 = async () => (await firewallLines(host, 'weft_let6')).filter((line) => /^add/.test(line));
+  t.equal((await let6()).length, 1);
   const gc = { ...config(), 'cni.dev/valid-attachments': [] };
   await world.ok('GC', { ...gc, name: 'other' });
-  t.ok((await firewallLines(host, 'WEFT-FORWARD')).some((line) => line.includes(b.container.id)));
+  t.match(await let6(), [b.container.id]);
   await world.ok('GC', gc);
-  t.notOk((await firewallLines(host, 'WEFT-FORWARD')).some((line) => line.includes(b.container.id)));
+  t.same(await let6(), []);
   await world.ok('DEL', config(), { container: b.container, prevResult: b.prevResult });
 });
 
-t.test('bridges apart, and containers of one bridge apart', async (t) => {
+t.test('a host that forwards everything: nothing of iptables is touched', async (t) => {
   const world = await makeWorld(t);
   await makeOutside(t, world.host);
-  const other = {
-    ...{ ...MASQUERADED, name: 'othernet', bridge: 'br1' },
-    ipam: {
-      ...{ type: 'host-local', routes: BRIDGE.ipam.routes },
-      ranges: [[{ subnet: '10.2.0.0/24' }], [{ subnet: 'fd00:2::/64' }]],
-    },
-  };
-  const [a, b] = [await wire(world), await wire(world)];
-  const [c, d] = [await wire(world, other), await wire(world, other)];
-  const add = (wired: Wired, more: object) =>
-    world.ok('ADD', config(more), { container: wired.container, prevResult: wired.prevResult });
-  await add(a, { ingressPolicy: 'same-bridge' });
-  t.same(await reaches(a, c.addresses, YES), YES, 'the other bridge has no policy');
-  const apart = { name: other.name, ingressPolicy: 'isolated' };
-  await add(c, apart);
-  await add(d, apart);
-  t.same(await reaches(a, c.addresses, NO), NO);
-  t.same(await reaches(c, a.addresses, NO), NO);
-  t.same(await reaches(c, d.addresses, NO), NO, 'isolated within the bridge');
-  t.same(await reaches(a, b.addresses, YES), YES, 'not isolated within the bridge');
+  const host = world.host.netns;
+  const a = await wire(world);
+  const options = { container: a.container, prevResult: a.prevResult };
+  await world.ok('ADD', config(), options);
   t.same(await reaches(a, OUT, YES), YES);
-  t.same(await reaches(c, OUT, YES), YES);
-  const options = { container: c.container, prevResult: c.prevResult };
-  await world.ok('CHECK', config(apart), options);
-  await world.ok('STATUS', config(apart));
-  await execIn(world.host.netns, 'iptables', ['-F', 'WEFT-ISOLATION-2']);
-  t.match((await world.call('CHECK', config(apart), options)).json, { code: 101, msg: /-o br1 .*-j DROP/ });
+  const elements = await firewallLines(host, a.container.id);
+  t.equal(elements.filter((line) => line.includes(`"${BRIDGE.name} ${a.container.id} eth0"`)).length, 2);
+  const tables = async () => (await execIn(host, 'nft', ['list', 'tables'])).stdout;
+  t.notMatch(await tables(), /ip6? filter/);
+
+  const rule = ['add', 'rule', 'inet', 'weft-forward', 'admin', 'ip', 'daddr', OUTSIDE.v4, 'drop'];
+  await execIn(host, 'nft', rule);
+  t.same(await reaches(a, OUT, [false, true]), [false, true], 'what the administrator says comes first');
+  await execIn(host, 'nft', ['flush', 'chain', 'inet', 'weft-forward', 'forward']);
+  t.match((await world.call('CHECK', config(), options)).json, {
+    code: 101,
+    msg: /rules of the administrator/,
+  });
+  await world.ok('ADD', config(), options);
+  await world.ok('CHECK', config(), options);
+  t.match((await firewallLines(host, OUTSIDE.v4)).join(), 'drop', 'and stays when ours is installed anew');
+
+  await dropForwarding(world);
+  t.match((await world.call('CHECK', config(), options)).json, { code: 101, msg: /ip6tables/ });
+  await world.ok('ADD', config(), options);
+  await world.ok('CHECK', config(), options);
+  // The configuration says another backend by now.
+  const bare = { id: a.container.id, netns: '' };
+  await world.ok('DEL', config({ backend: 'iptables' }), { container: bare });
+  const left = async () =>
+    (await firewallLines(host, a.container.id)).filter((line) => line.includes(`"${BRIDGE.name} `));
+  t.same(await left(), []);
+
+  await world.ok('ADD', config({ backend: 'iptables', ingressPolicy: 'same-bridge' }), options);
+  t.equal((await left()).length, 2);
+  await world.ok('DEL', config({ backend: 'nftables' }), options);
+  t.same(await left(), []);
+  await world.ok('ADD', config({ backend: 'nftables' }), options);
+  t.notOk((await left()).some((line) => line.includes('weft_let')));
+  await world.ok('CHECK', config({ backend: 'nftables' }), options);
+  await world.ok('STATUS', config({ backend: 'nftables' }));
+  await world.ok('GC', { ...config(), 'cni.dev/valid-attachments': [] });
+  t.same(await left(), []);
 });
+
+for (const backend of ['', 'iptables']) {
+  t.test(`bridges apart, and containers of one bridge apart, by "${backend}"`, async (t) => {
+    const world = await makeWorld(t);
+    await makeOutside(t, world.host);
+    const other = {
+      ...{ ...MASQUERADED, name: 'othernet', bridge: 'br1' },
+      ipam: {
+        ...{ type: 'host-local', routes: BRIDGE.ipam.routes },
+        ranges: [[{ subnet: '10.2.0.0/24' }], [{ subnet: 'fd00:2::/64' }]],
+      },
+    };
+    const [a, b] = [await wire(world), await wire(world)];
+    const [c, d] = [await wire(world, other), await wire(world, other)];
+    const add = (wired: Wired, more: object) =>
+      world.ok('ADD', config({ backend, ...more }), {
+        ...{ container: wired.container, prevResult: wired.prevResult },
+      });
+    await add(a, { ingressPolicy: 'same-bridge' });
+    t.same(await reaches(a, c.addresses, YES), YES, 'the other bridge has no policy');
+    const apart = { backend, name: other.name, ingressPolicy: 'isolated' };
+    await add(c, apart);
+    await add(d, apart);
+    const answers = await Promise.all([
+      reaches(a, c.addresses, NO),
+      reaches(c, a.addresses, NO),
+      reaches(c, d.addresses, NO),
+      reaches(a, b.addresses, YES),
+      reaches(a, OUT, YES),
+      reaches(c, OUT, YES),
+    ]);
+    t.same(answers, [NO, NO, NO, YES, YES, YES], 'apart: a from c, c from a, and c from d beside it');
+    const options = { container: c.container, prevResult: c.prevResult };
+    await world.ok('CHECK', config(apart), options);
+    await world.ok('STATUS', config(apart));
+    const [file = '', ...args] =
+      backend === ''
+        ? ['nft', 'flush', 'set', 'inet', 'weft-forward', 'links-apart']
+        : ['iptables', '-F', 'WEFT-ISOLATION-2'];
+    await execIn(world.host.netns, file, args);
+    const { json } = await world.call('CHECK', config(apart), options);
+    t.match(json, { code: 101, msg: backend === '' ? /"br1" \. "br1"/ : /-o br1 .*-j DROP/ });
+    await add(c, apart);
+    await world.ok('CHECK', config(apart), options);
+    if (backend !== '') return;
+
+    const links = async () =>
+      (await firewallLines(world.host.netns, 'br1')).filter((line) => line.includes('"br1" . "br1"')).length;
+    await world.ok('DEL', config(apart), options);
+    t.equal(await links(), 2, 'another container of the bridge needs them');
+    await world.ok('DEL', config(apart), { container: { id: d.container.id, netns: '' } });
+    t.equal(await links(), 0);
+  });
+}
 
 t.test('what the reference let through is checked, and goes', async (t) => {
   const world = await makeWorld(t);
@@ -178,13 +249,18 @@ t.test('what cannot be meant, and the plan as a person would type it', async (t)
   const a = await wire(world);
   const add = async (more: object, prevResult: unknown = a.prevResult) =>
     (await world.call('ADD', config(more), { container: a.container, prevResult })).json;
-  t.match(await add({ backend: 'firewalld' }), { code: 2, msg: /firewall-cmd/ });
+  const bus = { env: { DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${world.host.root}/none` } };
+  const asked = { container: a.container, prevResult: a.prevResult, ...bus };
+  const firewalld = { backend: 'firewalld' };
+  t.match((await world.call('ADD', config(firewalld), asked)).json, { code: 105, msg: /start it/ });
+  t.match((await world.call('STATUS', config(firewalld), bus)).json, { code: 50, msg: /start it/ });
+  t.match(await add({ backend: 'nftables', iptablesAdminChainName: 'MINE' }), { code: 2, msg: /"admin"/ });
   t.match(await add({ backend: 'ufw' }), { code: 7, msg: /backend/ });
   t.match(await add({ ingressPolicy: 'closed' }), { code: 7, msg: /ingressPolicy/ });
   t.match(await add({ ingressPolicy: 'same-bridge' }, { ...a.prevResult, interfaces: [] }), {
     ...{ code: 7, msg: /named no link of the host/ },
   });
-  t.same(await firewallLines(world.host.netns, 'WEFT-FORWARD'), []);
+  t.same(await firewallLines(world.host.netns, 'WEFT-FORWARD', 'let4'), []);
 
   const attachment = { containerId: 'c1', ifname: 'eth0', network: 'net', netns: '/run/netns/c1' };
   const prevResult = {
@@ -192,20 +268,31 @@ t.test('what cannot be meant, and the plan as a person would type it', async (t)
     ips: [{ address: '10.1.0.2/24', interface: 2 }],
     ...{ routes: [], dns: {} },
   };
-  const conf = config({ ingressPolicy: 'isolated' }) as FirewallConf;
   const { paths } = realAmbient({});
-  const plan = firewall.plan({ config: conf, attachment, prevResult, args: {}, paths });
-  const lines = render(plan, { netns: attachment.netns, masquerade: () => [] });
-  for (const line of [
+  const linesOf = (more: object) => {
+    const conf = config({ ingressPolicy: 'isolated', ...more }) as FirewallConf;
+    const plan = firewall.plan({ config: conf, attachment, prevResult, args: {}, paths });
+    return render(plan, { netns: attachment.netns, masquerade: () => [] });
+  };
+  const expect = (lines: readonly string[], wanted: readonly string[]) => {
+    for (const line of wanted) t.ok(lines.includes(line), line);
+  };
+  const port = 'ip link set veth1 type bridge_slave isolated on';
+  expect(linesOf({ backend: 'iptables' }), [
     'iptables -N WEFT-FORWARD',
     'iptables -I FORWARD -m comment --comment "weft: containers" -j WEFT-FORWARD',
     'iptables -A WEFT-FORWARD -m comment --comment "weft: rules of the administrator" -j CNI-ADMIN',
     'iptables -A WEFT-ISOLATION-2 -o br0 -m comment --comment "weft: isolated br0" -j DROP',
     'iptables -A WEFT-FORWARD -s 10.1.0.2/32 -m comment --comment "net c1 eth0" -j ACCEPT',
-    'ip link set veth1 type bridge_slave isolated on',
-  ]) {
-    t.ok(lines.includes(line), line);
-  }
+    port,
+  ]);
+  expect(linesOf({ backend: 'firewalld', firewalldZone: 'pods' }), [
+    `nft 'add rule inet weft-forward forward jump admin comment "weft/1 rules of the administrator"'`,
+    `nft 'add element inet weft-forward let4 { 10.1.0.2 comment "net c1 eth0" }'`,
+    `nft 'add element inet weft-forward links-isolated { "br0" . "br0" }'`,
+    'firewall-cmd --zone=pods --add-source=10.1.0.2/32',
+    port,
+  ]);
 });
 
 /** Answers on TCP port 80. */
