@@ -11,7 +11,7 @@ import { decodeFdb, decodeNeighbour, type FdbEntry, type Neighbour } from './nei
 import { decodeRoute, type Route } from './route.ts';
 import { align, LITTLE_ENDIAN } from './writer.ts';
 
-export type Group = 'link' | 'address' | 'route' | 'neighbour' | 'netconf' | 'nftables';
+export type Group = 'link' | 'address' | 'route' | 'neighbour' | 'netconf' | 'nftables' | 'trace';
 
 export type Event =
   | { kind: 'link'; gone: boolean; link: Link }
@@ -36,6 +36,7 @@ const GROUPS: Readonly<Record<Group, readonly [Family, readonly number[]]>> = {
   route: ['route', [7, 11]],
   netconf: ['route', [24, 25]],
   nftables: ['netfilter', [7]],
+  trace: ['netfilter', [9]],
 };
 
 /** Events that nobody took yet; more are given up as an overrun. */

@@ -1,0 +1,98 @@
+/** One packet's way out of what was seen of it: on links, by rules, in several namespaces. */
+
+import { fingerprint, type Way } from './flow.ts';
+import type { SeenPacket, SeenRule } from './request.ts';
+
+/** What one packet did, in order. */
+export type Step = { seen: SeenPacket; at: bigint } | { rule: SeenRule; at: bigint };
+
+/** Nanoseconds; the same packet on the same link later than that is a repetition. A bridge may send a frame to two ports at once. */
+const REPETITION = 150_000_000n;
+
+/** The first packet that goes this way. When a probe is sent, its own kernel sees it first. */
+export function firstOf(packets: readonly SeenPacket[], way: Way): SeenPacket | undefined {
+  return packets
+    .filter((seen) => seen.way === way)
+    .reduce<SeenPacket | undefined>(
+      (first, seen) => (first && first.at <= seen.at ? first : seen),
+      undefined,
+    );
+}
+
+/** All that was seen of one packet, told by what nothing on its way changes. */
+export function stepsOf(print: string, packets: readonly SeenPacket[], rules: readonly SeenRule[]): Step[] {
+  const seen = withoutRepetitions(packets.filter((each) => each.way && fingerprint(each.packet) === print));
+  const groups = groupsOf(rules).filter(([first]) => first?.packet && fingerprint(first.packet) === print);
+  const items = [
+    ...seen.map((each, index) => ({
+      key: [each.at, index, 0, 0] as const,
+      step: { seen: each, at: each.at },
+    })),
+    ...groups.flatMap((group, order) => {
+      const key = placeOf(group, seen);
+      return group.map((rule) => ({ key: [...key, order] as const, step: { rule, at: key[0] } }));
+    }),
+  ];
+  // Sorting is stable: the rules of a group stay in their order.
+  items.sort((a, b) => compare(a.key, b.key));
+  return items.map(({ step }) => step);
+}
+
+type Key = readonly [at: bigint, index: number, side: number, order: number];
+
+function compare(a: Key, b: Key): number {
+  if (a[0] !== b[0]) return a[0] < b[0] ? -1 : 1;
+  return a[1] - b[1] || a[2] - b[2] || a[3] - b[3];
+}
+
+/** Packets of one namespace come in order; time stamps may be equal. */
+function withoutRepetitions(packets: readonly SeenPacket[]): SeenPacket[] {
+  const known = new Map<string, bigint>();
+  return packets.filter(({ place, link, direction, packet, at }) => {
+    const inner = packet.vxlan?.inner ?? packet;
+    const key = [place.namespace, link, direction, inner.ip?.ttl, packet.vxlan?.vni].join(' ');
+    const first = known.get(key);
+    if (first === undefined) known.set(key, at);
+    return first === undefined || at - first < REPETITION;
+  });
+}
+
+/** Events of one walk through one base chain: the first of them has the packet. */
+function groupsOf(rules: readonly SeenRule[]): SeenRule[][] {
+  const groups: SeenRule[][] = [];
+  const open = new Map<string, SeenRule[]>();
+  for (const rule of rules) {
+    const key = `${rule.place.namespace} ${rule.id}`;
+    const group = open.get(key);
+    if (rule.packet === undefined && group !== undefined) {
+      group.push(rule);
+      continue;
+    }
+    const fresh = [rule];
+    open.set(key, fresh);
+    groups.push(fresh);
+  }
+  return groups;
+}
+
+/**
+ * Netfilter tells no time, but its links: what has an incoming one comes after the packet came in there; what has only an outgoing one,
+ * before it left there. A packet that was made here and never left was first of all.
+ */
+function placeOf(
+  [first]: readonly SeenRule[],
+  seen: readonly SeenPacket[],
+): readonly [bigint, number, number] {
+  const here = seen
+    .map((each, index) => ({ each, index }))
+    .filter(({ each }) => each.place.namespace === first?.place.namespace);
+  const on = (direction: 'in' | 'out', link: string | undefined) =>
+    here.find(({ each }) => each.direction === direction && each.link === link);
+  const entered = first?.iif === undefined ? undefined : on('in', first.iif);
+  if (entered !== undefined) return [entered.each.at, entered.index, 1];
+  const left = first?.oif === undefined ? undefined : on('out', first.oif);
+  if (left !== undefined) return [left.each.at, left.index, -1];
+  const last = here.at(-1);
+  if (first?.iif !== undefined && last !== undefined) return [last.each.at, last.index, 1];
+  return [seen[0]?.at ?? 0n, -1, 0];
+}

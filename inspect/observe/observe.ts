@@ -1,0 +1,238 @@
+/**
+ * What really happens to a packet: one is sent (or awaited), and looked at on all links, by all rules and where the kernel gives it up.
+ * Needs neither eBPF nor kprobes. All that is put into the kernel for it goes with this process, however that ends.
+ */
+import type { Door } from '../../netlink/door.ts';
+import { clocks } from '../../netlink/socket.ts';
+import type { Place, Tuple } from '../path/hop.ts';
+import { protocolNumber } from '../path/packet.ts';
+import { answerIn } from './answer.ts';
+import { type Capture, capture, linksOf, type OpenSite, tunnelPorts } from './capture.ts';
+import { type Flow, fingerprint, isEcho, type Pattern } from './flow.ts';
+import { hopsOf, type Known, tupleOf } from './hops.ts';
+import { firstOf, stepsOf } from './merge.ts';
+import { openProbe, type Probe } from './probe.ts';
+import type { Answer, Observation, ObserveRequest, SeenPacket, SeenRule, Site } from './request.ts';
+import { watchRules } from './rules.ts';
+
+/** What an observation needs of its surroundings. */
+export interface ObserveAmbient {
+  door: Door;
+  /** Number of this process: names what is put into the kernel. */
+  pid: number;
+  /** Ends it early; what was seen until then is the answer. */
+  signal?: AbortSignal;
+}
+
+/** Milliseconds for what is on its way from the kernel when the end is known. */
+const SETTLE = 50;
+/** Milliseconds for an answer after a rule gave the packet up: it may be rejected in words. */
+const GRACE = 300;
+
+/** Throws an Error with `code` where a namespace cannot be opened, or no probe of that protocol can be sent. */
+export async function observe(request: ObserveRequest, ambient: ObserveAmbient): Promise<Observation> {
+  const run = new Run(request, ambient);
+  try {
+    await run.open();
+    await run.watch();
+    return run.result();
+  } finally {
+    run.close();
+  }
+}
+
+class Run {
+  readonly #request: ObserveRequest;
+  readonly #ambient: ObserveAmbient;
+  readonly #sites: OpenSite[] = [];
+  readonly #closers: (() => void)[] = [];
+  readonly #captures: Capture[] = [];
+  readonly #packets: SeenPacket[] = [];
+  readonly #rules: SeenRule[] = [];
+  readonly #notSeen = new Set<string>();
+  #probe: Probe | undefined;
+  #refused: string | undefined;
+  #start = 0n;
+  /** Called at whatever is seen. */
+  #look: () => void = () => {};
+
+  constructor(request: ObserveRequest, ambient: ObserveAmbient) {
+    this.#request = request;
+    this.#ambient = ambient;
+  }
+
+  async open(): Promise<void> {
+    const { door } = this.#ambient;
+    for (const site of this.#request.sites) {
+      const ns = await door.open(site.path);
+      this.#closers.push(() => ns.close());
+      this.#sites.push({ ...site, ns, links: await linksOf(ns) });
+    }
+    this.#probe = await this.#openProbe();
+    const flow = this.#flow();
+    await Promise.all(this.#sites.map((site) => this.#openSite(site, flow)));
+  }
+
+  async #openProbe(): Promise<Probe | undefined> {
+    const { sender, tuple } = this.#request;
+    if (sender === undefined) return undefined;
+    const site = this.#sites.find(({ place }) => place.namespace === sender.place.namespace);
+    if (site === undefined) throw new Error('the sender is none of the namespaces to look into');
+    const target = { ...tuple, protocol: protocolNumber(tuple.protocol) };
+    const probe = await openProbe(site.ns, target, (errno) => {
+      this.#refused ??= errno;
+      this.#look();
+    });
+    this.#closers.push(() => probe.close());
+    return probe;
+  }
+
+  #flow(): Flow {
+    const { tuple, rewritten } = this.#request;
+    const protocol = protocolNumber(tuple.protocol);
+    const own: Pattern =
+      this.#probe === undefined ? pattern(tuple, protocol) : { sourcePort: this.#probe.sourcePort };
+    const others = rewritten.map(({ sourcePort: _, ...each }) => pattern(each, protocol));
+    return {
+      family: tuple.family,
+      protocol,
+      patterns: [own, ...others],
+      tunnels: [...new Set(this.#sites.flatMap(({ links }) => tunnelPorts(links.values())))],
+    };
+  }
+
+  async #openSite(site: OpenSite, flow: Flow): Promise<void> {
+    const { mostPackets = 1000, snapLength = 256 } = this.#request;
+    const captured = await capture(site, flow, snapLength, (packet) => {
+      if (this.#packets.length < mostPackets) this.#packets.push(packet);
+      else this.#notSeen.add(`packets after the first ${mostPackets}`);
+      this.#look();
+    });
+    this.#captures.push(captured);
+    this.#closers.push(() => captured.close());
+    try {
+      const table = `weft-trace-${this.#ambient.pid}`;
+      const watched = await watchRules(
+        ...([this.#ambient.door, site, flow, table] as const),
+        (rule) => {
+          if (this.#rules.length < mostPackets * 10) this.#rules.push(rule);
+          this.#look();
+        },
+        (words) => this.#notSeen.add(words),
+      );
+      this.#closers.push(() => watched.close());
+    } catch (error) {
+      this.#notSeen.add(`rules of nf_tables ${where(site.place)}: ${(error as Error).message}`);
+    }
+  }
+
+  /** Until there is an answer, it is certain that there will be none, or time is up. */
+  async watch(): Promise<void> {
+    const end = Date.now() + this.#request.seconds * 1000;
+    const { signal } = this.#ambient;
+    this.#start = clocks().realtime;
+    try {
+      this.#probe?.send();
+    } catch (error) {
+      this.#refused = (error as { code?: string }).code ?? String(error);
+    }
+    await new Promise<void>((resolve) => {
+      let timer = setTimeout(resolve, Math.max(0, end - Date.now()));
+      const within = (milliseconds: number) => {
+        clearTimeout(timer);
+        timer = setTimeout(resolve, Math.min(milliseconds, Math.max(0, end - Date.now())));
+      };
+      signal?.addEventListener('abort', () => within(0), { once: true });
+      let isEnding = false;
+      let isGivenUp = false;
+      this.#look = () => {
+        if (!isEnding && this.#isComplete()) {
+          isEnding = true;
+          within(SETTLE);
+        } else if (!isEnding && !isGivenUp && this.#probe !== undefined && this.#isDropped()) {
+          isGivenUp = true;
+          within(GRACE);
+        }
+      };
+      this.#look();
+    });
+    this.#look = () => {};
+  }
+
+  #isComplete(): boolean {
+    if (this.#refused !== undefined && this.#probe !== undefined) return true;
+    if (this.#probe !== undefined) return this.#answer().kind !== 'none';
+    const answered = new Set(
+      this.#packets.filter(({ way }) => way === 'back').map(({ packet }) => JSON.stringify(tupleOf(packet))),
+    );
+    return answered.size >= (this.#request.flows ?? 1);
+  }
+
+  #isDropped(): boolean {
+    return this.#rules.some(({ verdict }) => verdict === 'drop');
+  }
+
+  #answer(): Answer {
+    const first = firstOf(this.#packets, 'there');
+    const found = answerIn(this.#packets, this.#request.sender, first?.at ?? this.#start);
+    if (found !== undefined) return found;
+    return this.#refused === undefined ? { kind: 'none' } : { kind: 'refused', errno: this.#refused };
+  }
+
+  result(): Observation {
+    for (const captured of this.#captures) {
+      const lost = captured.lost();
+      if (lost > 0) this.#notSeen.add(`${lost} packets, for which there was no room`);
+    }
+    const known = this.#known();
+    const ways = (['there', 'back'] as const).map((way) => {
+      const first = firstOf(this.#packets, way);
+      // What an output rule dropped was on no link.
+      const print = first?.packet ?? this.#rules.find(({ packet }) => packet !== undefined)?.packet;
+      if (print === undefined || (first === undefined && way === 'back')) return { first, hops: [] };
+      const steps = stepsOf(fingerprint(print), this.#packets, this.#rules);
+      return { first, hops: hopsOf(steps, { way, start: first?.at ?? this.#start, known }) };
+    });
+    const hops = ways.flatMap((each) => each.hops);
+    const tuple = hops[0]?.tuple;
+    return {
+      ...(tuple === undefined ? {} : { tuple }),
+      hops,
+      packets: [...this.#packets].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
+      rules: this.#rules,
+      drops: [],
+      answer: this.#answer(),
+      notSeen: [...this.#notSeen],
+    };
+  }
+
+  #known(): (place: Place) => Known | undefined {
+    const all = new Map(
+      this.#sites.map((site) => {
+        const links = new Map([...site.links.values()].map((link) => [link.name, link]));
+        return [site.place.namespace, { links, ruleset: site.ruleset }];
+      }),
+    );
+    return ({ namespace }) => all.get(namespace);
+  }
+
+  close(): void {
+    for (const close of this.#closers.splice(0).reverse()) close();
+  }
+}
+
+function pattern(tuple: Partial<Tuple>, protocol: number): Pattern {
+  const { source, destination, sourcePort, destinationPort } = tuple;
+  return {
+    ...(source === undefined ? {} : { source }),
+    ...(destination === undefined ? {} : { destination }),
+    ...(sourcePort === undefined ? {} : { sourcePort }),
+    ...(destinationPort === undefined || isEcho(protocol) ? {} : { destinationPort }),
+  };
+}
+
+function where({ host, container }: Place): string {
+  return `of ${container ?? host}`;
+}
+
+export type { Observation, ObserveRequest, Site };

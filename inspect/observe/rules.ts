@@ -1,0 +1,75 @@
+/** Which rules of nf_tables (iptables' among them, where it is nf_tables underneath) a flow meets in a namespace. */
+import type { Door } from '../../netlink/door.ts';
+import { batch } from '../../netlink/nftables.ts';
+import { type NftTrace, traces, traceTable } from '../../netlink/nftables-trace.ts';
+import { decodeNetwork, ETHER } from '../packet/decode.ts';
+import type { OpenSite } from './capture.ts';
+import { type Flow, TRACES_PER_SECOND, traceRules } from './flow.ts';
+import type { SeenRule } from './request.ts';
+
+export interface RuleWatch {
+  close(): void;
+}
+
+/**
+ * Marks the flow's packets by a table of our own, which the kernel removes with the socket that made it, and listens to what it tells of
+ * them. `table` is its name. Throws NetlinkError where the kernel has no nf_tables.
+ */
+export async function watchRules(
+  door: Door,
+  site: OpenSite,
+  flow: Flow,
+  table: string,
+  seen: (rule: SeenRule) => void,
+  lacking: (words: string) => void,
+): Promise<RuleWatch> {
+  // A door of its own: the table belongs to its socket, and is gone when that closes.
+  const owner = await door.open(site.path);
+  try {
+    const events = await traces(owner);
+    void (async () => {
+      for await (const event of events) {
+        if ('kind' in event) lacking('trace events were lost: too many at once');
+        else if (event.table !== table) seen(toSeen(site, event));
+      }
+    })();
+    try {
+      const rules = traceRules(flow);
+      await owner.send(batch([traceTable('inet', table, rules, TRACES_PER_SECOND)]));
+      // Frames between containers of one bridge do not come to inet; a kernel without this family has no rules there either.
+      await owner.send(batch([traceTable('bridge', table, rules, TRACES_PER_SECOND)])).catch(() => {});
+    } catch (error) {
+      events.close();
+      throw error;
+    }
+    return {
+      close: () => {
+        events.close();
+        owner.close();
+      },
+    };
+  } catch (error) {
+    owner.close();
+    throw error;
+  }
+}
+
+function toSeen(site: OpenSite, event: NftTrace): SeenRule {
+  const { id, family, table, chain, what, handle, verdict, iif, oif, packet } = event;
+  const name = (index: number | undefined) =>
+    index === undefined ? undefined : (site.links.get(index)?.name ?? `link ${index}`);
+  const [inLink, outLink] = [name(iif), name(oif)];
+  return {
+    place: site.place,
+    ...{ id, family, table, chain, what, verdict },
+    ...(handle === undefined ? {} : { handle }),
+    ...(inLink === undefined ? {} : { iif: inLink }),
+    ...(outLink === undefined ? {} : { oif: outLink }),
+    ...(packet === undefined ? {} : { packet: decode(packet) }),
+  };
+}
+
+/** Only the beginning of the packet is told: its length is that of the IP header. */
+function decode(bytes: Uint8Array) {
+  return decodeNetwork(bytes, (bytes[0] ?? 0) >> 4 === 6 ? ETHER.ip6 : ETHER.ip, []);
+}
