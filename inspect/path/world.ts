@@ -13,8 +13,6 @@ export interface World {
   snapshots: ReadonlyMap<string, Snapshot>;
   /** How a namespace is called. */
   placeOf(identity: string): Place;
-  /** Who has an address, as far as containers are known: `container web1`. */
-  holderOf(address: string): string | undefined;
 }
 
 export interface Question {
