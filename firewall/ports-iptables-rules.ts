@@ -51,7 +51,8 @@ function nearSources(family: IpFamily, subnets: readonly string[]): string[] {
   return family === 4 ? [...near, '127.0.0.0/8'] : near;
 }
 
-function sourceRules(publication: Publication, family: IpFamily): string[] {
+/** Of a publication's own masquerade. */
+export function sourceRules(publication: Publication, family: IpFamily): string[] {
   const { sourceNat, markChain, subnets } = publication;
   if (sourceNat === 'never' || markChain !== undefined) return [];
   const own = note(publicationMark(publication));

@@ -12,7 +12,7 @@ import { hasChain } from './iptables-chains.ts';
 import type { IptablesCommand } from './iptables-command.ts';
 import { removeLines } from './iptables-removal.ts';
 import { deletion } from './iptables-rules.ts';
-import { type PortBackend, type Publication, portWords, targetWords } from './ports.ts';
+import { type PortBackend, type Publication, type PublishedPort, portWords, targetWords } from './ports.ts';
 import {
   BASE,
   CHAIN,
@@ -24,6 +24,7 @@ import {
   renderPorts,
   rulesOf,
   SNAT_CHAIN,
+  sourceRules,
 } from './ports-iptables-rules.ts';
 import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
 import { findProgram, withFirewallLock } from './program.ts';
@@ -38,7 +39,7 @@ export function iptablesPorts(host: Namespace, ambient: Ambient): PortBackend {
       const mark = publicationMark(publication);
       await withdrawWhere(host, ambient, (owner) => owner === mark);
     },
-    verify: (publication) => verify(host, ambient, publication),
+    missing: (publications) => missing(host, ambient, publications),
     collect: (network, valid) => collect(host, ambient, network, valid),
     render: renderPorts,
     probe: async () => {
@@ -115,29 +116,52 @@ async function withdrawWhere(
   return [...new Set(removed.flatMap((line) => ownerOf(line) ?? []))];
 }
 
-async function verify(host: Namespace, ambient: Ambient, publication: Publication): Promise<string[]> {
-  const command = hostIptables(host, ambient);
-  const missing: string[] = [];
-  const mark = publicationMark(publication);
-  for (const family of FAMILIES) {
-    const ports = publication.ports.filter((port) => port.family === family);
-    if (ports.length === 0) continue;
-    const present = (await command.save(family, NAT)).split('\n');
-    const program = family === 4 ? 'iptables' : 'ip6tables';
-    const wanted = (words: string) => `rule "${words}" in ${program} table ${NAT}`;
-    missing.push(...BASE.filter((line) => !present.includes(line)).map(wanted));
-    for (const port of ports) {
-      // Conditions are printed in iptables' own way: what counts is whose rule leads where.
-      const there = present.some(
-        (line) =>
-          line.startsWith(`-A ${CHAIN} ${match(port)} `) &&
-          ownerOf(line) === mark &&
-          line.endsWith(`-j DNAT --to-destination ${targetWords(port)}`),
-      );
-      if (!there) missing.push(wanted(`${match(port)} -j DNAT --to-destination ${targetWords(port)}`));
+async function missing(
+  host: Namespace,
+  ambient: Ambient,
+  publications: readonly Publication[],
+): Promise<string[][]> {
+  const saved = new Map<IpFamily, Promise<string>>();
+  const lines: string[][] = [];
+  for (const publication of publications) {
+    const own: string[] = [];
+    for (const family of FAMILIES) {
+      if (!publication.ports.some((port) => port.family === family)) continue;
+      const isFirst = !saved.has(family);
+      const text = saved.get(family) ?? hostIptables(host, ambient).save(family, NAT);
+      saved.set(family, text);
+      own.push(...missingLines(publication, family, (await text).split('\n'), isFirst ? BASE : []));
     }
+    lines.push(own);
   }
-  return missing;
+  return lines;
+}
+
+function missingLines(
+  publication: Publication,
+  family: IpFamily,
+  present: readonly string[],
+  base: readonly string[],
+): string[] {
+  const mark = publicationMark(publication);
+  const program = family === 4 ? 'iptables' : 'ip6tables';
+  const ports = publication.ports.filter((port) => port.family === family);
+  // Conditions are printed in iptables' own way: what counts is whose rule leads where.
+  const isThere = (port: PublishedPort) =>
+    present.some(
+      (line) =>
+        line.startsWith(`-A ${CHAIN} ${match(port)} `) &&
+        ownerOf(line) === mark &&
+        line.endsWith(`-j DNAT --to-destination ${targetWords(port)}`),
+    );
+  const sources = sourceRules(publication, family);
+  return [
+    ...base.filter((line) => !present.includes(line)),
+    ...sources.filter((line) => !present.includes(line)),
+    ...ports
+      .filter((port) => !isThere(port))
+      .map((port) => `${match(port)} -j DNAT --to-destination ${targetWords(port)}`),
+  ].map((words) => `rule "${words}" in ${program} table ${NAT}`);
 }
 
 async function collect(

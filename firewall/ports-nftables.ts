@@ -7,18 +7,18 @@ import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { AttachmentId } from '../cni/types.ts';
 import type { Namespace, Op, Reply } from '../netlink/door.ts';
 import { tolerating } from '../netlink/message.ts';
-import {
-  addElements,
-  batch,
-  type Change,
-  deleteElements,
-  type Element,
-  getElements,
-  listElements,
-  type SetRef,
-} from '../netlink/nftables.ts';
+import { batch, type Element } from '../netlink/nftables.ts';
 import { addressKey, concatenated, linkNameKey, portKey, protocolKey } from '../netlink/nftables-keys.ts';
-import { listRules } from '../netlink/nftables-objects.ts';
+import {
+  adding,
+  commentsIn,
+  enterAnew,
+  lacking,
+  lookInto,
+  type Place,
+  placesWith,
+  take,
+} from './elements.ts';
 import { runNft } from './nft.ts';
 import { type PortBackend, PROTOCOLS, type Publication, type PublishedPort, portWords } from './ports.ts';
 import {
@@ -26,7 +26,7 @@ import {
   BOUND,
   containerAddresses,
   elementWords,
-  LINKS,
+  NEAR,
   OWN,
   PORT_CHAINS,
   PORT_RULES,
@@ -41,7 +41,7 @@ import { findProgram, withFirewallLock } from './program.ts';
 import { NO_NFTABLES } from './xtables.ts';
 
 const IN_TABLE = { family: 'inet', table: PORTS_TABLE } as const;
-const setOf = (set: string): SetRef => ({ ...IN_TABLE, set });
+const setOf = (set: string) => ({ ...IN_TABLE, set });
 
 /** Opens nothing and changes nothing; `host` and `ambient` are used by the methods. */
 export function nftablesPorts(host: Namespace, ambient: Ambient): PortBackend {
@@ -49,95 +49,77 @@ export function nftablesPorts(host: Namespace, ambient: Ambient): PortBackend {
     name: 'nftables',
     publish: (publication) => publish(host, ambient, publication),
     withdraw: (publication) => withdraw(host, publication),
-    verify: (publication) => verify(host, publication),
+    missing: (publications) => missing(host, publications),
     collect: (network, valid) => collect(host, network, valid),
     render: renderPorts,
     probe: () => probe(host, ambient),
   };
 }
 
-/** An element and the set that it is in. */
-interface Place {
-  set: string;
-  element: Element & { key: Uint8Array };
+/** One that is shown to people: `element tcp 8080 : 10.88.0.5:80 in map inet weft-ports ports4`. */
+interface WordedPlace extends Place {
+  words: string;
 }
 
-function portPlace(
-  { protocol, family, hostAddress, hostPort, address, containerPort }: PublishedPort,
-  comment: string,
-): Place {
-  const port = [protocolKey(PROTOCOLS[protocol]), portKey(hostPort)];
-  const key = hostAddress === undefined ? port : [addressKey(hostAddress), ...port];
+function portPlace(port: PublishedPort, comment: string): WordedPlace {
+  const { protocol, family, hostAddress, hostPort, address, containerPort } = port;
+  const parts = [protocolKey(PROTOCOLS[protocol]), portKey(hostPort)];
+  const key = hostAddress === undefined ? parts : [addressKey(hostAddress), ...parts];
   return {
-    set: (hostAddress === undefined ? PORTS : BOUND)[family],
+    set: setOf((hostAddress === undefined ? PORTS : BOUND)[family]),
     element: {
       key: concatenated(...key),
       value: concatenated(addressKey(address), portKey(containerPort)),
       comment,
     },
+    words: elementWords(port),
   };
 }
 
-/** What says that a container is masqueraded towards: one element for each of its addresses. */
-function ownPlaces(publication: Pick<Publication, 'ports' | 'sourceNat'>, comment: string): Place[] {
-  const { sourceNat } = publication;
+/** What says when a container is masqueraded towards. */
+function ownPlaces(
+  publication: Pick<Publication, 'ports' | 'sourceNat' | 'links'>,
+  comment: string,
+): WordedPlace[] {
+  const { sourceNat, links } = publication;
   if (sourceNat === 'never') return [];
-  return containerAddresses(publication).map(({ family, address }) => {
-    const key = addressKey(address);
-    return sourceNat === 'always'
-      ? { set: ALWAYS[family], element: { key, comment } }
-      : { set: OWN[family], element: { key: concatenated(key, key), comment } };
+  return containerAddresses(publication).flatMap(({ family, address }) => {
+    const own = addressKey(address);
+    const place = (set: string, key: Uint8Array) => ({
+      ...{ set: setOf(set), element: { key, comment } },
+      words: `element of ${address} in set inet ${PORTS_TABLE} ${set}`,
+    });
+    if (sourceNat === 'always') return [place(ALWAYS[family], own)];
+    const near = links.map((link) => concatenated(own, linkNameKey(link), linkNameKey(link)));
+    return [place(OWN[family], concatenated(own, own)), ...near.map((key) => place(NEAR[family], key))];
   });
 }
 
-/** Shared by all containers of a link, and left when they go: a link that is gone matches nothing. */
-const linkPlaces = ({ links, sourceNat }: Publication): Place[] =>
-  sourceNat !== 'needed'
-    ? []
-    : links.map((link) => ({
-        set: LINKS,
-        element: { key: concatenated(linkNameKey(link), linkNameKey(link)) },
-      }));
-
-const adding = ({ set, element }: Place, exclusive: boolean): Change =>
-  addElements(setOf(set), [element], exclusive);
-const taking = ({ set, element }: Place): Change => deleteElements(setOf(set), [{ key: element.key }]);
-const finding = ({ set, element }: Place): Op<Element[]> =>
-  tolerating(getElements(setOf(set), [element.key]), 'ENOENT', ...NO_NFTABLES);
-
 /** Comments of the base's rules, chain by chain. */
-const base = () =>
-  PORT_CHAINS.map((chain) => {
-    const op = tolerating(listRules({ ...IN_TABLE, chain }), 'ENOENT', ...NO_NFTABLES);
-    return {
-      ...op,
-      decode: (messages: Parameters<typeof op.decode>[0]) =>
-        op.decode(messages).map(({ comment }) => comment),
-    };
-  });
+const base = () => PORT_CHAINS.map((chain) => commentsIn({ ...IN_TABLE, chain }));
 
 type CommentsReply = Reply<(string | undefined)[]>;
 
 function missingRules(replies: readonly CommentsReply[]): string[] {
-  const there = new Map(PORT_CHAINS.map((chain, i) => [chain as string, replies[i]]));
-  return PORT_RULES.filter(({ chain, comment }) => {
-    const reply = there.get(chain);
-    return !(reply?.ok && reply.value.includes(comment));
-  }).map(({ chain, comment }) => `rule "${comment}" in chain ${chain} of table inet ${PORTS_TABLE}`);
+  return PORT_CHAINS.flatMap((chain, i) => {
+    const wanted = PORT_RULES.filter((rule) => rule.chain === chain).map(({ comment }) => comment);
+    return lacking(replies[i], wanted).map(
+      (comment) => `rule "${comment}" in chain ${chain} of table inet ${PORTS_TABLE}`,
+    );
+  });
 }
 
-const placesOf = (publication: Publication): Place[] => {
+const placesOf = (publication: Publication): WordedPlace[] => {
   const mark = publicationMark(publication);
   return [...ownPlaces(publication, mark), ...publication.ports.map((port) => portPlace(port, mark))];
 };
 
+const wordsOf = ({ ports }: Publication) => `publish ${ports.map(portWords).join(', ')}`;
+
 /** All of it in one batch: a port that somebody has keeps the others from being published, too. */
 function entering(publication: Publication): Op<void> {
-  const changes = [
-    ...linkPlaces(publication).map((place) => adding(place, false)),
-    ...placesOf(publication).map((place) => adding(place, true)),
-  ];
-  return { ...batch(changes), what: `publish ${publication.ports.map(portWords).join(', ')}` };
+  const changes = placesOf(publication).map((place) => adding(place, true));
+  return { ...batch(changes), what: wordsOf(publication) };
 }
 
 async function publish(host: Namespace, ambient: Ambient, publication: Publication): Promise<void> {
@@ -162,22 +144,13 @@ async function publish(host: Namespace, ambient: Ambient, publication: Publicati
 async function enterAgain(host: Namespace, publication: Publication): Promise<void> {
   const mark = publicationMark(publication);
   const places = placesOf(publication);
-  const found = await host.send(...places.map(finding));
-  const present = places.map((_, i) => elementIn(found[i]));
+  const present = await lookInto(host, places);
   publication.ports.forEach((port, i) => {
     const element = present[places.length - publication.ports.length + i];
     if (element && element.comment !== mark) throw taken(port, element.comment);
   });
-  // One batch: no packet sees the port unpublished. What was left behind of another container must not keep its mark.
-  const changes = [
-    ...linkPlaces(publication).map((place) => adding(place, false)),
-    ...places.flatMap((place, i) => [...(present[i] ? [taking(place)] : []), adding(place, true)]),
-  ];
-  await host.send({ ...batch(changes), what: `publish ${publication.ports.map(portWords).join(', ')}` });
-}
-
-function elementIn(reply: Reply<Element[]> | undefined): Element | undefined {
-  return reply?.ok ? reply.value[0] : undefined;
+  // What was left behind of another container must not keep its mark.
+  await enterAnew(host, places, present, { what: wordsOf(publication) });
 }
 
 function taken(port: PublishedPort, comment: string | undefined): CniError {
@@ -204,71 +177,57 @@ const NO_NFT =
 
 async function withdraw(
   host: Namespace,
-  publication: Pick<Publication, keyof AttachmentId | 'network' | 'ports'>,
+  publication: Pick<Publication, keyof AttachmentId | 'network' | 'ports' | 'links'>,
 ): Promise<void> {
   const mark = publicationMark(publication);
+  const ports = publication.ports.map((port) => portPlace(port, mark));
   const places = [
     ...(['needed', 'always'] as const).flatMap((sourceNat) => ownPlaces({ ...publication, sourceNat }, mark)),
-    ...publication.ports.map((port) => portPlace(port, mark)),
+    ...ports,
   ];
-  const found = places.length > 0 ? await host.send(...places.map(finding)) : [];
-  const ours = places.filter((_, i) => elementIn(found[i])?.comment === mark);
-  const known = publication.ports.length > 0 && ours.length >= publication.ports.length;
+  const found = await lookInto(host, places);
+  const ours = places.filter((_, i) => found[i]?.comment === mark);
   // What the runtime says by now may not be what it said at ADD.
-  await leave(host, known ? ours : await placesWith(host, (comment) => comment === mark));
+  const known =
+    ports.length > 0 && publication.links.length > 0 && ports.every((port) => ours.includes(port));
+  await leave(host, known ? ours : await ownedPlaces(host, (comment) => comment === mark));
 }
 
-/** Together; one by one where somebody took some of them away. */
-async function leave(host: Namespace, places: readonly Place[]): Promise<void> {
-  if (places.length === 0) return;
-  const op = (some: readonly Place[]) =>
-    tolerating(
-      { ...batch(some.map(taking)), what: `withdraw ${places.length} elements of published ports` },
-      'ENOENT',
-    );
-  const [together] = await host.send(op(places));
-  if (!together.ok && places.length > 1) await host.send(...places.map((place) => op([place])));
+const leave = (host: Namespace, places: readonly Place[]) =>
+  take(host, places, `withdraw ${places.length} elements of published ports`);
+
+const ALL_SETS = [PORTS, BOUND, OWN, NEAR, ALWAYS].flatMap((named) => [named[4], named[6]]).map(setOf);
+const ownedPlaces = (host: Namespace, fits: (comment: string | undefined) => boolean) =>
+  placesWith(host, ALL_SETS, fits);
+
+async function missing(host: Namespace, publications: readonly Publication[]): Promise<string[][]> {
+  const gone = missingRules((await host.send(...base())) as CommentsReply[]);
+  const places = publications.map(placesOf);
+  const found = await lookInto(host, places.flat());
+  let at = 0;
+  return places.map((own, i) => [
+    // The rules are the same for all.
+    ...(i === 0 ? gone : []),
+    ...own.flatMap((place) => missingElement(place, found[at++])),
+  ]);
 }
 
-const ALL_SETS = [PORTS, BOUND, OWN, ALWAYS].flatMap((named) => [named[4], named[6]]);
-
-/** Every element whose comment fits; grows with the number of published ports. */
-async function placesWith(host: Namespace, fits: (comment: string) => boolean): Promise<Place[]> {
-  const replies = await host.send(
-    ...ALL_SETS.map((set) => tolerating(listElements(setOf(set)), 'ENOENT', ...NO_NFTABLES)),
-  );
-  return replies.flatMap((reply, i) => {
-    const set = ALL_SETS[i] ?? '';
-    return (reply.ok ? reply.value : []).flatMap((element): Place[] =>
-      element.key && element.comment !== undefined && fits(element.comment)
-        ? [{ set, element: { ...element, key: element.key } }]
-        : [],
-    );
-  });
-}
-
-async function verify(host: Namespace, publication: Publication): Promise<string[]> {
-  if (publication.ports.length === 0) return [];
-  const mark = publicationMark(publication);
-  const rules = (await host.send(...base())) as CommentsReply[];
-  const places = publication.ports.map((port) => portPlace(port, mark));
-  const found = await host.send(...places.map(finding));
-  return [
-    ...missingRules(rules),
-    ...publication.ports.flatMap((port, i) => {
-      const element = elementIn(found[i]);
-      const wanted = places[i]?.element.value ?? new Uint8Array();
-      if (element?.comment === mark && Buffer.compare(element.value ?? new Uint8Array(), wanted) === 0)
-        return [];
-      return [`${elementWords(port)}${element ? ` (it is there for "${element.comment ?? 'nobody'}")` : ''}`];
-    }),
-  ];
+function missingElement(
+  { words, element: { comment, value } }: WordedPlace,
+  found: Element | undefined,
+): string[] {
+  const isOurs = found !== undefined && found.comment === comment;
+  if (isOurs && Buffer.compare(found.value ?? new Uint8Array(), value ?? new Uint8Array()) === 0) return [];
+  return [found ? `${words} (it is there for "${found.comment ?? 'nobody'}")` : words];
 }
 
 async function collect(host: Namespace, network: string, valid: readonly AttachmentId[]): Promise<string[]> {
   const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
   const prefix = publicationPrefix(network);
-  const stale = await placesWith(host, (comment) => comment.startsWith(prefix) && !marks.has(comment));
+  const stale = await ownedPlaces(
+    host,
+    (comment) => comment?.startsWith(prefix) === true && !marks.has(comment),
+  );
   await leave(host, stale);
   const owners = new Set(stale.map(({ element }) => element.comment));
   return [...owners].map((owner) => `published ports of ${owner}`);

@@ -18,8 +18,8 @@ export const BOUND: Named = { 4: 'bound4', 6: 'bound6' };
 export const OWN: Named = { 4: 'own4', 6: 'own6' };
 /** Containers towards which everybody is masqueraded. */
 export const ALWAYS: Named = { 4: 'always4', 6: 'always6' };
-/** Links with published containers, each with itself. */
-export const LINKS = 'links';
+/** The same containers, each with a link that leads to it, twice: what comes in by the link and leaves by it again. */
+export const NEAR: Named = { 4: 'near4', 6: 'near6' };
 
 const PROTOCOL: Named = { 4: 'ip', 6: 'ip6' };
 const ADDRESS: Named = { 4: 'ipv4_addr', 6: 'ipv6_addr' };
@@ -59,8 +59,8 @@ function familyRules(family: IpFamily): Rule[] {
     },
     {
       chain: 'postrouting',
-      statement: `ct status dnat iifname . oifname @${LINKS} ${ip} daddr . ${ip} daddr ${own} masquerade fully-random`,
-      comment: note(`IPv${family}: containers of the same link`),
+      statement: `ct status dnat ${ip} daddr . iifname . oifname @${NEAR[family]} masquerade fully-random`,
+      comment: note(`IPv${family}: containers beside it`),
     },
   ];
 }
@@ -112,13 +112,13 @@ export function portBase(): string[] {
       `add map ${at} ${PORTS[family]} { type inet_proto . inet_service : ${address} . inet_service; comment "port of the host : container"; }`,
       `add map ${at} ${BOUND[family]} { type ${address} . inet_proto . inet_service : ${address} . inet_service; comment "port of one address of the host : container"; }`,
       `add set ${at} ${OWN[family]} { type ${address} . ${address}; comment "containers with published ports"; }`,
+      `add set ${at} ${NEAR[family]} { type ${address} . ifname . ifname; comment "containers with published ports, and their links"; }`,
       `add set ${at} ${ALWAYS[family]} { type ${address}; comment "containers that see this host as the source"; }`,
     ];
   });
   return [
     `add table ${at} { comment "published ports (weft): rules are constant, a port is an element of a map"; }`,
     ...perFamily,
-    `add set ${at} ${LINKS} { type ifname . ifname; comment "links with published containers"; }`,
     ...PORT_CHAINS.map((chain) => `add chain ${at} ${chain}${HOOKS[chain] ? ` { ${HOOKS[chain]} }` : ''}`),
     ...PORT_CHAINS.map((chain) => `flush chain ${at} ${chain}`),
     ...PORT_RULES.map(
@@ -150,20 +150,20 @@ export function containerAddresses({
 /** The lines that a person would type for one container on a host that has nothing of it yet. */
 export function renderPorts(publication: Publication): string[] {
   const mark = publicationMark(publication);
-  const element = (set: string, key: string, value = '', comment = ` comment "${mark}"`) =>
-    `add element inet ${PORTS_TABLE} ${set} { ${key}${comment}${value && ` : ${value}`} }`;
+  const element = (set: string, key: string, value = '') =>
+    `add element inet ${PORTS_TABLE} ${set} { ${key} comment "${mark}"${value && ` : ${value}`} }`;
   const key = ({ protocol, hostAddress, hostPort }: PublishedPort) =>
     [...(hostAddress === undefined ? [] : [hostAddress]), protocol, hostPort].join(' . ');
   const own = containerAddresses(publication).flatMap(({ family, address }) => {
     if (publication.sourceNat === 'never') return [];
     if (publication.sourceNat === 'always') return [element(ALWAYS[family], address)];
-    return [element(OWN[family], `${address} . ${address}`)];
+    return [
+      element(OWN[family], `${address} . ${address}`),
+      ...publication.links.map((link) => element(NEAR[family], `${address} . "${link}" . "${link}"`)),
+    ];
   });
   const commands = [
     ...portBase().filter((command) => !command.startsWith('flush ')),
-    ...(publication.sourceNat === 'needed'
-      ? publication.links.map((link) => element(LINKS, `"${link}" . "${link}"`, '', ''))
-      : []),
     ...own,
     ...publication.ports.map((port) =>
       element(

@@ -38,9 +38,9 @@ export interface PortBackend {
   /** Idempotent. Throws CniError(conflict), naming the owner, when another attachment has one of the ports. */
   publish(publication: Publication): Promise<void>;
   /** Idempotent. `ports` may be empty or others than were published: everything with the attachment's mark goes. */
-  withdraw(publication: Pick<Publication, keyof AttachmentId | 'network' | 'ports'>): Promise<void>;
-  /** One line per missing thing, empty when all is there. */
-  verify(publication: Publication): Promise<string[]>;
+  withdraw(publication: Pick<Publication, keyof AttachmentId | 'network' | 'ports' | 'links'>): Promise<void>;
+  /** For each of the publications, one line per missing thing. */
+  missing(publications: readonly Publication[]): Promise<string[][]>;
   /** Removes what belongs to none of the network's valid attachments; returns what it removed, readable. */
   collect(network: string, valid: readonly AttachmentId[]): Promise<string[]>;
   /** The lines that a person would type, base rules included. */

@@ -7,7 +7,9 @@ import { listElements } from '../../netlink/nftables.ts';
 import { concatenated, linkNameKey, macKey } from '../../netlink/nftables-keys.ts';
 import { describeDifference } from '../../plan/difference.ts';
 import { kindOf } from '../../plan/kinds.ts';
-import type { MacFilterStep, PublishStep, Step, VethStep } from '../../plan/step.ts';
+import type { ForwardStep, MacFilterStep, PublishStep, Step, VethStep } from '../../plan/step.ts';
+import { admissionOf } from '../../plan/steps/forward.ts';
+import { publicationOf } from '../../plan/steps/publish.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
 import { type Finding, firstOfEach, type Wanted, wanted } from './finding.ts';
 import type { HostLook } from './host-look.ts';
@@ -27,7 +29,8 @@ export function living(entries: readonly Entry[], look: HostLook): Entry[] {
 /** The link that a step's attachment has on the host, as far as the step tells. */
 function linkOf(step: Step): string | undefined {
   if (step.kind === 'veth') return step.host.name;
-  return step.kind === 'publish' ? (step.hairpin ?? step.links[0]) : undefined;
+  if (step.kind === 'publish') return step.hairpin ?? step.links[0];
+  return step.kind === 'forward' ? (step.isolated ?? step.link) : undefined;
 }
 
 /** What a person may switch or choose on a link that exists is left to him; what is gone comes back. */
@@ -77,6 +80,7 @@ export async function missingRules(
     ...(await missingInIptables(of('iptables'), surroundings, true)),
     ...(await missingInMacFilter(wanted(entries, 'mac-filter'), surroundings)),
     ...(await missingPorts(wanted(entries, 'publish'), surroundings)),
+    ...(await missingForward(wanted(entries, 'forward'), surroundings)),
   ]);
 }
 
@@ -126,12 +130,30 @@ async function missingPorts(
   surroundings: Surroundings,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const { entry, step } of members) {
-    const what = await (await surroundings.ports(step.backend)).verify(step);
-    if (what.length > 0) findings.push({ entry, step, what });
+  for (const backend of ['nftables', 'iptables'] as const) {
+    const own = members.filter(({ step }) => step.backend === backend);
+    if (own.length === 0) continue;
+    const lines = await (await surroundings.ports(backend)).missing(
+      own.map(({ step }) => publicationOf(step)),
+    );
+    findings.push(...paired(own, lines));
   }
   return findings;
 }
+
+async function missingForward(
+  members: readonly Wanted<ForwardStep>[],
+  surroundings: Surroundings,
+): Promise<Finding[]> {
+  if (members.length === 0) return [];
+  const rules = await surroundings.forward();
+  return paired(members, await rules.missing(members.map(({ step }) => admissionOf(step))));
+}
+
+const paired = (members: readonly Wanted<Step>[], lines: readonly string[][]): Finding[] =>
+  members
+    .map(({ entry, step }, i) => ({ entry, step, what: lines[i] ?? [] }))
+    .filter(({ what }) => what.length > 0);
 
 const text = (key: Uint8Array) => Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
 

@@ -21,6 +21,8 @@ const RTM_NEWNETCONF = 80;
 const ONE_SETTING = 20;
 /** NFT_MSG_DELTABLE, DELCHAIN, DELRULE, DELSET (linux/netfilter/nf_tables.h). */
 const REMOVALS = [2, 5, 8, 11];
+const NFT_MSG_NEWCHAIN = 3;
+const NFTA_CHAIN_POLICY = 5;
 const NFT_MSG_DELSETELEM = 14;
 const NFT_MSG_NEWGEN = 15;
 const NFGENMSG = 4;
@@ -35,7 +37,13 @@ export function readSignal(family: Family, { type, payload }: RawMessage): Signa
   const change = type & 0xff;
   if (REMOVALS.includes(change)) return { kind: 'rules' };
   if (change === NFT_MSG_DELSETELEM) return { kind: 'state' };
+  // Somebody's policy: what was let through by nobody may have to be let through from now on.
+  if (change === NFT_MSG_NEWCHAIN && hasPolicy(payload)) return { kind: 'state' };
   return change === NFT_MSG_NEWGEN ? { kind: 'author', author: authorOf(payload) } : undefined;
+}
+
+function hasPolicy(payload: Uint8Array): boolean {
+  return [...pieces(payload.subarray(NFGENMSG))].some(({ number }) => number === NFTA_CHAIN_POLICY);
 }
 
 /** `nft (process 4711)`; the number is that of the machine's first PID namespace. */

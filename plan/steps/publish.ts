@@ -10,7 +10,7 @@ import type { StepKind } from '../kind.ts';
 import { ipCommand } from '../render.ts';
 import type { PublishStep } from '../step.ts';
 
-function publicationOf({
+export function publicationOf({
   kind: _,
   backend: _backend,
   hairpin: _hairpin,
@@ -61,8 +61,10 @@ export const publish: StepKind<PublishStep> = {
 
   async verify(step, look) {
     const backend = await look.surroundings.ports(step.backend);
-    const missing = await backend.verify(publicationOf(step));
-    return missing.map((what) => ({ what: `published ports: ${what}`, wanted: 'present', found: 'nothing' }));
+    const missing = await backend.missing([publicationOf(step)]);
+    return missing
+      .flat()
+      .map((what) => ({ what: `published ports: ${what}`, wanted: 'present', found: 'nothing' }));
   },
 
   async remove(step, surroundings) {

@@ -91,8 +91,9 @@ export function portmapRemoval({ config, attachment, prevResult }: ChainedInput<
       throw error;
     }
   };
+  const links = prevResult ? hostLinks(prevResult).links : [];
   return BACKENDS.map((backend) => ({
     kind: 'publish',
-    ...{ network, containerId, ifname, ports: ports(), links: [], subnets: [], sourceNat: 'needed', backend },
+    ...{ network, containerId, ifname, ports: ports(), links, subnets: [], sourceNat: 'needed', backend },
   }));
 }

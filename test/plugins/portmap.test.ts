@@ -227,7 +227,7 @@ t.test('as a person would type it', async (t) => {
   for (const line of [
     `nft 'add element inet weft-ports bound4 { 192.0.2.1 . tcp . 8080 comment "net c1 eth0" : 10.1.0.2 . 80 }'`,
     `nft 'add element inet weft-ports own4 { 10.1.0.2 . 10.1.0.2 comment "net c1 eth0" }'`,
-    `nft 'add element inet weft-ports links { "br0" . "br0" }'`,
+    `nft 'add element inet weft-ports near4 { 10.1.0.2 . "br0" . "br0" comment "net c1 eth0" }'`,
     'ip link set veth1 type bridge_slave hairpin on',
     'sysctl -w net/ipv4/conf/br0/route_localnet=1',
   ]) {
