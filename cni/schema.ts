@@ -14,6 +14,9 @@ export const mac = {
   title: 'a MAC address such as 0a:58:0a:01:00:02 (unicast)',
 } as const satisfies JSONSchema;
 
+/** Empty texts, as templates and runtimes leave them behind, ask for nothing. */
+export const macOrNone = { ...mac, pattern: `^$|${mac.pattern}` } as const satisfies JSONSchema;
+
 /** An address without prefix length, either family. */
 export const ip = {
   type: 'string',
@@ -39,6 +42,11 @@ export const linkName = {
   type: 'string',
   pattern: '^(?!\\.{1,2}$)[^/:%\\s\\u0000-\\u001f\\u007f]{1,15}$',
   title: 'the name of a link: 1 to 15 characters, no "/", ":", "%", white space or control character',
+} as const satisfies JSONSchema;
+
+export const linkNameOrNone = {
+  ...linkName,
+  pattern: `^$|${linkName.pattern}`,
 } as const satisfies JSONSchema;
 
 /** Bytes. Go programs write 0 for what is not set. */

@@ -21,7 +21,7 @@ import {
   type Verb,
 } from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
-import { dropRecord, dropStaleRecords, keepRecord } from './record.ts';
+import { type AttachmentRecord, dropRecord, dropStaleRecords, keepRecord } from './record.ts';
 import { requireRights } from './rights.ts';
 import { type PluginKit, type Session, withSession } from './session.ts';
 
@@ -54,8 +54,8 @@ export function definePlugin<C extends PluginConf>(
       ),
     gc: (request) =>
       withSession(kit, request.ambient, undefined, (session) => {
-        dropStaleRecords(type, request);
-        return gc(resolved(definition, request, 'GC'), session);
+        const stale = dropStaleRecords(type, request);
+        return gc(definition, resolved(definition, request, 'GC'), stale, session, kit);
       }),
     status: (request) =>
       withSession(kit, request.ambient, undefined, (session) =>
@@ -73,8 +73,8 @@ function resolved<C extends PluginConf, R extends VerbRequest<C>>(
   return resolve ? { ...request, config: resolve(request.config, request.ambient, verb) } : request;
 }
 
-function inputOf<C>({ config, attachment, args, ambient }: AttachmentRequest<C>): PlanInput<C> {
-  return { config, attachment, args, hostId: ambient.hostId() };
+function inputOf<C>({ config, attachment, args, ambient, prevResult }: AttachmentRequest<C>): PlanInput<C> {
+  return { config, attachment, args, hostId: ambient.hostId(), prevResult };
 }
 
 async function add<C extends PluginConf>(
@@ -94,21 +94,24 @@ async function add<C extends PluginConf>(
   }
   const input = inputOf(request);
   const links = definition.links(input);
+  const handed = !ipam && request.prevResult ? definition.handed?.(request.prevResult) : undefined;
+  const before = request.prevResult;
+  const previous = handed && before ? { ...before, ips: [], routes: [] } : before;
   request.ambient.begins?.();
   const early = ipam?.needsLink ? await apply(links, session) : undefined;
   let answer: IpamResult | undefined;
   try {
-    answer = ipam ? await ipam.add(request) : NO_ADDRESSES;
+    answer = ipam ? await ipam.add(request) : (handed ?? NO_ADDRESSES);
     const completed = answerOf(definition, request.config, answer);
     // What the configuration's version cannot say is refused while nothing is made yet.
-    formatResult(mergeResults(request.prevResult, { interfaces: [], ...completed }), request.cniVersion);
+    formatResult(mergeResults(previous, { interfaces: [], ...completed }), request.cniVersion);
     const plan = [
       ...(early ? links : definition.links(input, completed)),
       ...definition.addresses(input, completed),
     ];
     const applied = await apply(early ? plan.slice(links.length) : plan, session, early?.facts);
     const own = resultOf(plan, applied.facts, request.attachment, completed, request.config.dns);
-    const result = mergeResults(request.prevResult, own);
+    const result = mergeResults(previous, own);
     await keepRecord(definition.type, request, plan, session);
     return result;
   } catch (error) {
@@ -260,7 +263,13 @@ async function del<C extends PluginConf>(
   joinErrors(errors, `DEL of ${ifname} of ${containerId} is not complete`);
 }
 
-async function gc<C extends PluginConf>(request: GcRequest<C>, session: Session): Promise<void> {
+async function gc<C extends PluginConf>(
+  definition: Definition<C>,
+  request: GcRequest<C>,
+  stale: readonly AttachmentRecord[],
+  session: Session,
+  { door }: PluginKit,
+): Promise<void> {
   const { config, valid } = request;
   const failures: unknown[] = [];
   const held = await holdingsOf(session, config.name).catch((error: unknown): Holdings => {
@@ -272,6 +281,15 @@ async function gc<C extends PluginConf>(request: GcRequest<C>, session: Session)
     session,
   );
   errors.push(...failures);
+  try {
+    if (stale.length > 0) {
+      const { collectInside } = await import('./collect-inside.ts');
+      removed.push(...(await collectInside(definition, request, stale, session, door)));
+    }
+    removed.push(...((await definition.collect?.(request, session)) ?? []));
+  } catch (error) {
+    errors.push(error);
+  }
   for (const what of removed) request.ambient.log(`GC of ${config.name}: removed ${what}`);
   try {
     const ipam = await addressManagement(config);

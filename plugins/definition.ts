@@ -1,6 +1,6 @@
 import type { Ambient } from '../cni/ambient.ts';
-import type { ConfigSchema, NetConf } from '../cni/plugin.ts';
-import type { Attachment, Dns } from '../cni/types.ts';
+import type { ConfigSchema, GcRequest, NetConf } from '../cni/plugin.ts';
+import type { Attachment, Dns, Result } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
 import type { Plan, Step } from '../plan/step.ts';
 import type { Surroundings } from '../plan/surroundings.ts';
@@ -19,6 +19,8 @@ export interface PlanInput<C> {
   args: Readonly<Record<string, string>>;
   /** Ambient.hostId(). */
   hostId: string;
+  /** What the plugins before made, and with CHECK and DEL this one as well. */
+  prevResult?: Result | undefined;
 }
 
 /** PLAN: of `weft plan`, which knows nothing of this host. */
@@ -47,10 +49,14 @@ export interface Definition<C extends PluginConf> {
   links(input: PlanInput<C>, answer?: IpamResult): Step[];
   /** What the result says, where it is more than IPAM's answer: gateways, default routes. Throws CniError. */
   complete?(config: C, ipam: IpamResult): IpamResult;
+  /** What the link gets where the configuration has no IPAM, but a plugin before this one left addresses; they are its own then. */
+  handed?(previous: Result): IpamResult;
   /** `answer` is what `complete` returned. */
   addresses(input: PlanInput<C>, answer: IpamResult): Step[];
   /** For STATUS: looks whether what stands on the host is in the way of every ADD. Throws CniError(notAvailable). */
   ready?(config: C, host: Surroundings): Promise<void>;
+  /** For GC: removes what the network has on the host besides the usual, and none of its valid attachments needs; returns it, readable. */
+  collect?(request: GcRequest<C>, host: Surroundings): Promise<string[]>;
 }
 
 /** The whole plan of an attachment; without an answer of IPAM, its first part. */

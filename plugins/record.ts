@@ -122,19 +122,22 @@ export function dropRecord<C>(plugin: string, { attachment, ambient }: Attachmen
   remove(join(recordFolder(ambient.paths.cacheDir), name), (line) => ambient.log(line));
 }
 
-/** Before GC takes anything away. Never throws. */
+/** Before GC takes anything away. Returns the records of what is not valid any more. Never throws. */
 export function dropStaleRecords<C extends { name: string }>(
   plugin: string,
   { config, valid, ambient }: GcRequest<C>,
-): void {
+): AttachmentRecord[] {
   const folder = recordFolder(ambient.paths.cacheDir);
   const spared = new Set(valid.map((id) => recordName(plugin, config.name, id)));
   const start = hostLinkPrefix(config.name);
-  for (const name of recordNames(folder)) {
-    if (!name.startsWith(start) || !name.endsWith(`.${plugin}`) || spared.has(name)) continue;
+  return recordNames(folder).flatMap((name) => {
+    if (!name.startsWith(start) || !name.endsWith(`.${plugin}`) || spared.has(name)) return [];
     const file = join(folder, name);
-    if (readRecord(file)?.network === config.name) remove(file, (line) => ambient.log(line));
-  }
+    const record = readRecord(file);
+    if (record?.network !== config.name) return [];
+    remove(file, (line) => ambient.log(line));
+    return [record];
+  });
 }
 
 function remove(file: string, log: (line: string) => void): void {

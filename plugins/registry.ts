@@ -12,9 +12,15 @@ export const PLUGIN_NAMES = [
   'vxlan',
   'routed',
   'macvlan',
+  'ipvlan',
+  'vlan',
+  'tap',
+  'host-device',
+  'dummy',
   'portmap',
   'tuning',
   'firewall',
+  'vrf',
   'host-local',
   'static',
   'dhcp',
@@ -32,6 +38,11 @@ export async function loadDefinition(name: string): Promise<Definition<PluginCon
   if (name === 'vxlan') return (await import('./vxlan/vxlan.ts')).vxlan;
   if (name === 'routed') return (await import('./routed/routed.ts')).routed;
   if (name === 'macvlan') return (await import('./macvlan/macvlan.ts')).macvlan;
+  if (name === 'ipvlan') return (await import('./ipvlan/ipvlan.ts')).ipvlan;
+  if (name === 'vlan') return (await import('./vlan/vlan.ts')).vlan;
+  if (name === 'tap') return (await import('./tap/tap.ts')).tap;
+  if (name === 'host-device') return (await import('./host-device/host-device.ts')).hostDevice;
+  if (name === 'dummy') return (await import('./dummy/dummy.ts')).dummy;
   return undefined;
 }
 
@@ -51,6 +62,7 @@ export async function loadChained(name: string): Promise<ChainedDefinition<Plugi
   if (name === 'portmap') return (await import('./portmap/portmap.ts')).portmap;
   if (name === 'tuning') return (await import('./tuning/tuning.ts')).tuning;
   if (name === 'firewall') return (await import('./firewall/firewall.ts')).firewall;
+  if (name === 'vrf') return (await import('./vrf/vrf.ts')).vrf;
   return undefined;
 }
 

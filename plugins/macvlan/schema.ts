@@ -1,9 +1,12 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import { capability, linkName, mac, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
-
-/** Empty texts, as templates and Podman leave them behind, ask for nothing. */
-const linkOrNone = { ...linkName, pattern: `^$|${linkName.pattern}` } as const satisfies JSONSchema;
-const macOrNone = { ...mac, pattern: `^$|${mac.pattern}` } as const satisfies JSONSchema;
+import {
+  capability,
+  linkNameOrNone,
+  macOrNone,
+  mtu,
+  netConfProperties,
+  netConfRequired,
+} from '../../cni/schema.ts';
 
 /** Every field of the reference's macvlan plugin (1.9), and nothing else. */
 export const schema = {
@@ -11,7 +14,7 @@ export const schema = {
   required: [...netConfRequired],
   properties: {
     ...netConfProperties,
-    master: linkOrNone,
+    master: linkNameOrNone,
     mode: { type: 'string', enum: ['', 'bridge', 'private', 'vepa', 'passthru'] },
     mtu,
     mac: macOrNone,

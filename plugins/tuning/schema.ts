@@ -1,8 +1,5 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import { mac, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
-
-/** Empty texts, as templates leave them behind, ask for nothing. */
-const macOrNone = { ...mac, pattern: `^$|${mac.pattern}` } as const satisfies JSONSchema;
+import { macOrNone, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
 
 const fields = {
   sysctl: { type: 'object', additionalProperties: { type: 'string' } },

@@ -92,8 +92,14 @@ t.test('vxlan and macvlan carry their data', async (t) => {
   t.match(vxlan.vxlan, { vni: 77, local: '10.9.0.1', port: 4789, learning: false });
   const six = { vni: 78, local6: 'fd00::1', port: 4789 };
   t.match((await ask(ns, link.createVxlan({ name: 'vx6', vxlan: six }))).vxlan, { local6: 'fd00::1' });
-  await ask(ns, createStacked({ name: 'mv0' }, { lower: under.index, as: { type: 'macvlan', mode: 'private' } }));
-  t.match(await ask(ns, link.getLink('mv0')), { link: under.index, macvlan: { mode: MACVLAN_MODES.private } });
+  await ask(
+    ns,
+    createStacked({ name: 'mv0' }, { lower: under.index, as: { type: 'macvlan', mode: 'private' } }),
+  );
+  t.match(await ask(ns, link.getLink('mv0')), {
+    link: under.index,
+    macvlan: { mode: MACVLAN_MODES.private },
+  });
   t.match(json('ip', '-j', '-d', 'link', 'show', 'mv0')[0], { linkinfo: { info_data: { mode: 'private' } } });
 });
 
