@@ -80,7 +80,8 @@ export function withoutFaults<C>(
     const copy = structuredClone(current);
     for (const fault of faults) {
       remove(copy, round < 4 ? fault : { ...fault, path: fault.path.slice(0, 1), found: true });
-      onFault(fault);
+      // What is missing since the first round we left out ourselves.
+      if (round === 0 || fault.found !== undefined) onFault(fault);
     }
     current = compact(copy) as Record<string, unknown>;
   }
