@@ -160,7 +160,7 @@ const traceMessage = new Message(
   }),
 );
 
-/** A rule that a packet met, the end of a chain, or the policy of one. */
+/** A rule that a packet met, the end of a chain, or the policy that then decides. */
 export interface NftTrace {
   /** The same for all of one packet in one namespace. */
   id: number;
@@ -192,7 +192,9 @@ export function decodeTrace({ payload: found }: RawMessage): NftTrace {
     | NftFamily
     | undefined;
   const { verdict, network, transport } = attributes;
-  const what = attributes.type === 1 ? 'policy' : attributes.type === 2 ? 'return' : 'rule';
+  // The end of a chain is told as a rule that has no handle.
+  const isRule = attributes.type === 3 && attributes.handle !== undefined;
+  const what = attributes.type === 1 ? 'policy' : isRule ? 'rule' : 'return';
   // A verdict's lower byte; the upper ones are an errno or a queue's number.
   const code = what === 'policy' ? attributes.policy : verdict?.code;
   const word = code === undefined ? '' : (VERDICTS[code < 0 ? code : code & 0xff] ?? `verdict ${code}`);

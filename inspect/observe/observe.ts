@@ -8,6 +8,7 @@ import type { Place, Tuple } from '../path/hop.ts';
 import { protocolNumber } from '../path/packet.ts';
 import { answerIn } from './answer.ts';
 import { type Capture, capture, linksOf, type OpenSite, tunnelPorts } from './capture.ts';
+import { type DropWatch, watchDrops } from './drops.ts';
 import { type Flow, fingerprint, isEcho, type Pattern } from './flow.ts';
 import { hopsOf, type Known, tupleOf } from './hops.ts';
 import { firstOf, stepsOf } from './merge.ts';
@@ -35,9 +36,9 @@ export async function observe(request: ObserveRequest, ambient: ObserveAmbient):
   try {
     await run.open();
     await run.watch();
-    return run.result();
+    return await run.result();
   } finally {
-    run.close();
+    await run.close();
   }
 }
 
@@ -51,6 +52,7 @@ class Run {
   readonly #rules: SeenRule[] = [];
   readonly #notSeen = new Set<string>();
   #probe: Probe | undefined;
+  #drops: DropWatch | undefined;
   #refused: string | undefined;
   #start = 0n;
   /** Called at whatever is seen. */
@@ -71,6 +73,11 @@ class Run {
     this.#probe = await this.#openProbe();
     const flow = this.#flow();
     await Promise.all(this.#sites.map((site) => this.#openSite(site, flow)));
+    try {
+      this.#drops = await watchDrops(flow.family, this.#ambient.pid);
+    } catch (error) {
+      this.#notSeen.add(`why the kernel drops packets: ${(error as Error).message}`);
+    }
   }
 
   async #openProbe(): Promise<Probe | undefined> {
@@ -179,11 +186,12 @@ class Run {
     return this.#refused === undefined ? { kind: 'none' } : { kind: 'refused', errno: this.#refused };
   }
 
-  result(): Observation {
+  async result(): Promise<Observation> {
     for (const captured of this.#captures) {
       const lost = captured.lost();
       if (lost > 0) this.#notSeen.add(`${lost} packets, for which there was no room`);
     }
+    const drops = (await this.#takeDrops()) ?? [];
     const known = this.#known();
     const ways = (['there', 'back'] as const).map((way) => {
       const first = firstOf(this.#packets, way);
@@ -200,7 +208,7 @@ class Run {
       hops,
       packets: [...this.#packets].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
       rules: this.#rules,
-      drops: [],
+      drops,
       answer: this.#answer(),
       notSeen: [...this.#notSeen],
     };
@@ -216,8 +224,15 @@ class Run {
     return ({ namespace }) => all.get(namespace);
   }
 
-  close(): void {
+  async #takeDrops() {
+    const drops = this.#drops;
+    this.#drops = undefined;
+    return await drops?.finish(this.#packets);
+  }
+
+  async close(): Promise<void> {
     for (const close of this.#closers.splice(0).reverse()) close();
+    await this.#takeDrops();
   }
 }
 

@@ -1,0 +1,159 @@
+/**
+ * Where the kernel gives a packet up, and why: the tracepoint skb:kfree_skb with its reason (since Linux 5.17), read from an instance of
+ * tracefs of our own. It knows no namespace; the kernel's address of the packet ties it to a link that the packet was seen on.
+ */
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { clocks, openTracefs } from '../../netlink/socket.ts';
+import { type Guard, startGuard } from './guard.ts';
+import type { SeenDrop, SeenPacket } from './request.ts';
+
+/** Kilobytes for each processor: some thousand events; older ones are overwritten. */
+const BUFFER = 512;
+const PREFIX = 'weft-trace-';
+const ETHERNET_HEADER = 14;
+/** Nanoseconds between two looks at one packet on one link: it may wait for a busy processor between them. */
+const SAME = 5_000_000n;
+/** Nanoseconds after which the last sight of an address says nothing of who has it now. */
+const STALE = 2_000_000_000n;
+
+export interface DropWatch {
+  /** Reads what there was until now, and takes all away. */
+  finish(packets: readonly SeenPacket[]): Promise<SeenDrop[]>;
+}
+
+/** Starts at once. Throws an Error with `code` where the machine has no tracing, or not for us. */
+export async function watchDrops(family: 4 | 6, pid: number): Promise<DropWatch> {
+  const root = openTracefs();
+  let guard: Guard | undefined;
+  try {
+    const instances = `/proc/self/fd/${root}/instances`;
+    removeStale(instances);
+    const name = `${PREFIX}${pid}-${process.hrtime.bigint()}`;
+    guard = await startGuard('rmdir "/proc/self/fd/3/instances/$1"', [root], [name]);
+    const instance = `${instances}/${name}`;
+    mkdirSync(instance);
+    // While it is open, nobody can remove the instance: so what can be removed is stale.
+    const held = openSync(`${instance}/trace_pipe`, 'r');
+    const release = async () => {
+      closeSync(held);
+      await guard?.release();
+      closeSync(root);
+    };
+    try {
+      configure(instance, family);
+    } catch (error) {
+      await release();
+      throw error;
+    }
+    return {
+      finish: async (packets) => {
+        try {
+          writeFileSync(`${instance}/tracing_on`, '0');
+          return correlate(parseTrace(readFileSync(`${instance}/trace`, 'utf8')), packets, pid);
+        } finally {
+          await release();
+        }
+      },
+    };
+  } catch (error) {
+    await guard?.release();
+    try {
+      closeSync(root);
+    } catch {}
+    throw error;
+  }
+}
+
+/** Of processes that were killed together with their guards. */
+function removeStale(instances: string): void {
+  for (const name of readdirSync(instances)) {
+    if (!name.startsWith(PREFIX)) continue;
+    try {
+      rmdirSync(`${instances}/${name}`);
+    } catch {
+      // EBUSY: somebody traces.
+    }
+  }
+}
+
+function configure(instance: string, family: 4 | 6): void {
+  const write = (file: string, text: string) => writeFileSync(`${instance}/${file}`, text);
+  write('trace_clock', 'mono');
+  write('buffer_size_kb', String(BUFFER));
+  write('events/skb/kfree_skb/filter', `protocol == ${family === 4 ? 0x0800 : 0x86dd}`);
+  for (const event of ['skb/kfree_skb', 'net/net_dev_queue', 'net/netif_receive_skb']) {
+    write(`events/${event}/enable`, '1');
+  }
+}
+
+/** One line of the trace. */
+export interface TraceLine {
+  /** Nanoseconds since 1970. */
+  at: bigint;
+  pid: number;
+  event: string;
+  fields: Readonly<Record<string, string>>;
+}
+
+/** `   ping-123   [001] b..1.  1234.567890: kfree_skb: skbaddr=... protocol=2048 location=ip_rcv+0x1 reason: NO_SOCKET` */
+const LINE = /-(\d+)\s+\[\d+\]\s+\S+\s+(\d+)\.(\d{6}): (\w+): (.*)$/;
+
+export function parseTrace(text: string, now = clocks()): TraceLine[] {
+  const offset = now.realtime - now.monotonic;
+  return text.split('\n').flatMap((line) => {
+    const [, pid, seconds, micros, event, rest] = LINE.exec(line) ?? [];
+    if (pid === undefined || seconds === undefined || micros === undefined || !event || rest === undefined)
+      return [];
+    const fields = Object.fromEntries(
+      [...rest.matchAll(/(\w+)(?:=|: )(\S+)/g)].map(([, key, value]) => [key ?? '', value ?? '']),
+    );
+    const at = BigInt(seconds) * 1_000_000_000n + BigInt(micros) * 1000n + offset;
+    return [{ at, pid: Number(pid), event, fields }];
+  });
+}
+
+/** Drops of packets of ours, and those that happened in our own send(2). */
+export function correlate(
+  lines: readonly TraceLine[],
+  packets: readonly SeenPacket[],
+  pid: number,
+): SeenDrop[] {
+  const sights = new Map<string, TraceLine>();
+  const drops: SeenDrop[] = [];
+  for (const line of lines) {
+    const { skbaddr = '', reason = '', location = '' } = line.fields;
+    if (line.event !== 'kfree_skb') {
+      sights.set(skbaddr, line);
+      continue;
+    }
+    const sight = sights.get(skbaddr);
+    sights.delete(skbaddr);
+    const seen = sight && line.at - sight.at < STALE ? packetOf(sight, packets) : undefined;
+    if (seen !== undefined) {
+      const { place, link } = seen;
+      drops.push({ at: line.at, reason, location, certainty: 'exact', place, link });
+    } else if (sight === undefined && line.pid === pid) {
+      drops.push({ at: line.at, reason, location, certainty: 'likely' });
+    }
+  }
+  return drops;
+}
+
+/** The packet of ours that was on this link at that time, with this length. */
+function packetOf(line: TraceLine, packets: readonly SeenPacket[]): SeenPacket | undefined {
+  const { dev, len } = line.fields;
+  const isIn = line.event === 'netif_receive_skb';
+  const distance = (seen: SeenPacket) => (seen.at > line.at ? seen.at - line.at : line.at - seen.at);
+  const fitting = packets.filter(
+    (seen) =>
+      seen.way !== undefined &&
+      seen.link === dev &&
+      (seen.direction === 'in') === isIn &&
+      seen.length - (isIn ? ETHERNET_HEADER : 0) === Number(len) &&
+      distance(seen) < SAME,
+  );
+  return fitting.reduce<SeenPacket | undefined>(
+    (best, seen) => (best && distance(best) <= distance(seen) ? best : seen),
+    undefined,
+  );
+}
