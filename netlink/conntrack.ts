@@ -1,6 +1,6 @@
 /** Connection tracking: find and delete entries (linux/netfilter/nfnetlink_conntrack.h). */
 import { Attributes, attribute, nested, type Values } from './attributes.ts';
-import { AF_INET, AF_INET6, bytes, ip, u8, u16be, u32be } from './codec.ts';
+import { AF_INET, AF_INET6, bytes, ip, u8, u16be, u32be, u64be } from './codec.ts';
 import type { Namespace, Op } from './door.ts';
 import { Message, NLM_F_DUMP, nothing, operation, tolerating } from './message.ts';
 import { nfgenmsg } from './nftables-attributes.ts';
@@ -27,13 +27,22 @@ const tuple = new Attributes({
   protocol: attribute(2, 'CTA_TUPLE_PROTO', nested(protocol)),
 });
 
+/** Only where the kernel counts (nf_conntrack_acct). */
+const counters = new Attributes({
+  packets: attribute(1, 'CTA_COUNTERS_PACKETS', u64be),
+  bytes: attribute(2, 'CTA_COUNTERS_BYTES', u64be),
+});
+
 export const entryMessage = new Message(
   nfgenmsg,
   new Attributes({
     original: attribute(1, 'CTA_TUPLE_ORIG', nested(tuple)),
     reply: attribute(2, 'CTA_TUPLE_REPLY', nested(tuple)),
     status: attribute(3, 'CTA_STATUS', u32be),
+    timeout: attribute(7, 'CTA_TIMEOUT', u32be),
     mark: attribute(8, 'CTA_MARK', u32be),
+    originalCounters: attribute(9, 'CTA_COUNTERS_ORIG', nested(counters)),
+    replyCounters: attribute(10, 'CTA_COUNTERS_REPLY', nested(counters)),
     id: attribute(12, 'CTA_ID', u32be),
     zone: attribute(18, 'CTA_ZONE', u16be),
   }),
@@ -69,6 +78,10 @@ export interface Connection {
   mark: number;
   id: number | undefined;
   zone: number | undefined;
+  /** Seconds until the kernel forgets it, unless packets come. */
+  timeout?: number | undefined;
+  /** Both directions; only where the kernel counts (net.netfilter.nf_conntrack_acct). */
+  counters?: { packets: number; bytes: number } | undefined;
 }
 
 function readFlow(found: Values<typeof tuple.table> | undefined): Flow {
@@ -95,7 +108,19 @@ function readEntry(payload: Uint8Array): Tracked {
     mark: found.mark ?? 0,
     id: found.id,
     zone: found.zone,
+    timeout: found.timeout,
+    counters: countersOf(found.originalCounters, found.replyCounters),
     tuple: deleteMessage.read(payload).attributes.original ?? new Uint8Array(),
+  };
+}
+
+type Counted = Values<typeof counters.table> | undefined;
+
+function countersOf(original: Counted, reply: Counted): { packets: number; bytes: number } | undefined {
+  if (original === undefined && reply === undefined) return undefined;
+  return {
+    packets: (original?.packets ?? 0) + (reply?.packets ?? 0),
+    bytes: (original?.bytes ?? 0) + (reply?.bytes ?? 0),
   };
 }
 
