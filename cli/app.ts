@@ -15,10 +15,13 @@ import {
 import type { Ambient } from '../cni/ambient.ts';
 import { CniError } from '../cni/errors.ts';
 import { agent, completion, demo, plan, status, top, version } from './commands.ts';
+import { containerCommands } from './container/commands.ts';
+import { withCommandApart } from './container/words.ts';
 import { UsageError, type WeftContext } from './context.ts';
 import { net } from './net/commands.ts';
 import { network } from './network/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
+import { trace } from './trace/commands.ts';
 import { WEFT_VERSION } from './version.ts';
 
 const DESCRIPTION = `weft wires containers to networks: a suite of CNI plugins, and this command to use and to understand them.
@@ -52,13 +55,25 @@ ENVIRONMENT
 export function weftApplication(debug = false): Application<WeftContext> {
   const errorText = (error: unknown) => describe(error, debug);
   const root = buildRouteMap({
-    routes: { net, network, plan, status, top, agent, demo, version, completion },
+    routes: {
+      net,
+      network,
+      ...containerCommands,
+      plan,
+      status,
+      trace,
+      top,
+      agent,
+      demo,
+      version,
+      completion,
+    },
     docs: { brief: 'Container networks that explain themselves', fullDescription: DESCRIPTION },
   });
   return buildApplication(root, {
     name: 'weft',
     versionInfo: { currentVersion: WEFT_VERSION },
-    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
     documentation: { caseStyle: 'convert-camel-to-kebab', onlyRequiredInUsageLine: true },
     localization: {
       text: {
@@ -88,7 +103,13 @@ export async function runWeft(
     stdout: { write: (text: string) => terminal.out(text), ...colours(terminal) },
     stderr: { write: (text: string) => terminal.err(text), ...colours(terminal) },
   };
-  const context = { process: io, ambient, terminal, home: executablesFolder() };
+  let chosen: number | undefined;
+  const context = {
+    ...{ process: io, ambient, terminal, home: executablesFolder() },
+    endWith: (status: number) => {
+      chosen = status;
+    },
+  };
   const [first, ...words] = argv;
   if (first === 'help') return await runWeft([...words, '--help'], ambient, terminal);
   if (first === '__complete') {
@@ -96,8 +117,13 @@ export async function runWeft(
     for (const { completion, brief } of proposals) terminal.out(`${completion}\t${brief}\n`);
     return 0;
   }
-  await run(app, argv, context);
+  if (first === '__ended') {
+    const { ended } = await import('./container/ended.ts');
+    return await ended(context, words);
+  }
+  await run(app, withCommandApart(argv), context);
   const status = exitStatus(io.exitCode);
+  if (status === 0 && chosen !== undefined) return chosen;
   if (status === 2) terminal.err(`see "${['weft', ...commandIn(app, argv)].join(' ')} --help"\n`);
   return status || (terminal.lost?.() ? 1 : 0);
 }

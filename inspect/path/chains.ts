@@ -27,6 +27,8 @@ interface Run {
   /** Everything but the packet, which changes. */
   view: HookView;
   depth: number;
+  /** Of the verdict map that led here: it names whom the rule is applied to. */
+  led?: Element | undefined;
 }
 
 /** The kernel allows as many jumps. */
@@ -152,7 +154,7 @@ function applyVerdict(run: Run, at: At, packet: Packet, verdict: Verdict, elemen
     case 'goto': {
       const target = run.table.chains.find(({ name }) => name === verdict.chain);
       if (target === undefined || run.depth >= DEEPEST) return { flow: 'next', packet };
-      const outcome = runChain({ ...run, depth: run.depth + 1 }, target, packet);
+      const outcome = runChain({ ...run, depth: run.depth + 1, led: element ?? run.led }, target, packet);
       if (outcome.flow === 'end') return outcome;
       return { flow: verdict.kind === 'goto' ? 'return' : 'next', packet: outcome.packet };
     }
@@ -161,7 +163,7 @@ function applyVerdict(run: Run, at: At, packet: Packet, verdict: Verdict, elemen
       return { flow: 'end', result: { verdict: 'accept', packet } };
     default: {
       const words = decided(run, at, packet, verdict.kind, element);
-      const owner = element?.owner ?? at.rule.owner;
+      const owner = (element ?? run.led)?.owner ?? at.rule.owner;
       return { flow: 'end', result: { verdict: verdict.kind, packet, owner, words } };
     }
   }
@@ -215,7 +217,8 @@ function decided(
   after?: Packet,
 ): string {
   const { walk, table, view } = run;
-  const found = element && elementWords(element);
+  const named = element ?? run.led;
+  const found = named && elementWords(named);
   const words = `${verdict} by "${rule.text}" in ${chainWords(table, chain)}`;
   pass(walk, view.snapshot.identity, packet, words, {
     kind: 'rule',
@@ -223,7 +226,7 @@ function decided(
     ...(rule.handle === undefined ? {} : { handle: rule.handle }),
     text: rule.text,
     ...(found === undefined ? {} : { element: found }),
-    owner: element?.owner ?? rule.owner,
+    owner: named?.owner ?? rule.owner,
     verdict,
     ...(after === undefined ? {} : { rewritten: after.tuple }),
   });

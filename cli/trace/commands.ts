@@ -1,0 +1,80 @@
+/** `weft trace`: how it is called. */
+import { buildCommand } from '@stricli/core';
+import type { WeftContext } from '../context.ts';
+import { jsonFlag } from '../net/flags.ts';
+import type { TraceFlags } from './command.ts';
+import { parseHost, parsePort, parseSize } from './parse.ts';
+
+export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
+  loader: async () => (await import('./command.ts')).trace,
+  parameters: {
+    flags: {
+      predictOnly: {
+        kind: 'boolean',
+        brief: 'Send nothing',
+        optional: true,
+        withNegated: false,
+      },
+      ipv6: {
+        kind: 'boolean',
+        brief: 'IPv6 where both families would do',
+        optional: true,
+        withNegated: false,
+      },
+      sourcePort: {
+        kind: 'parsed',
+        parse: parsePort,
+        brief: 'PORT that it is sent from',
+        placeholder: 'PORT',
+        optional: true,
+      },
+      size: {
+        kind: 'parsed',
+        parse: parseSize,
+        brief: 'BYTES of the IP packet, which must not be cut',
+        placeholder: 'BYTES',
+        optional: true,
+      },
+      host: {
+        kind: 'parsed',
+        parse: parseHost,
+        brief: 'Another host on this machine; repeatable',
+        placeholder: 'NAME=NETNS',
+        optional: true,
+        variadic: true,
+      },
+      json: jsonFlag,
+    },
+    positional: {
+      kind: 'tuple',
+      parameters: [
+        {
+          brief: 'Container (id, name, namespace, PID), address, host or outside',
+          placeholder: 'FROM',
+          parse: String,
+        },
+        {
+          brief: 'Address, container, or :PORT of this host',
+          placeholder: 'TO[:PORT[/PROTO]]',
+          parse: String,
+        },
+      ],
+    },
+  },
+  docs: {
+    brief: 'Follow a packet hop by hop, and say where it ends and why',
+    fullDescription: `Predicts a packet's way from what the kernels say: namespaces, links, bridges, the rules of every table that it meets (and
+whose they are), rewritten addresses, routes, neighbours, tunnels, the answer's way back; and where it ends, and why. Needs root.
+
+EXIT STATUS
+  0  the packet arrives, and its answer
+  1  it does not; the last line says why
+  2  the command line is wrong
+
+EXAMPLES
+  weft trace web1 web2:80
+  weft trace web1 192.0.2.7:443
+  weft trace outside :8080
+  weft trace host web1:53/udp --json | jq -r .there.why`,
+  },
+});
