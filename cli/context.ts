@@ -8,6 +8,8 @@ export interface WeftContext extends CommandContext {
   readonly terminal: Terminal;
   /** The folder of the executables that belong to this weft. */
   readonly home: string;
+  /** The exit status, where it is not just done or failed: a container's own, a finding. */
+  endWith(status: number): void;
 }
 
 /** The command line is wrong: exit status 2. */

@@ -4,8 +4,8 @@ import { writeSync } from 'node:fs';
  * Writes everything, also to a pipe that somebody made non-blocking; a reader that went away is no error. Returns the code of another
  * error, such as ENOSPC; undefined when all is written.
  */
-export function tryWriteAll(fd: number, text: string): string | undefined {
-  let rest = Buffer.from(text);
+export function tryWriteAll(fd: number, text: string | Uint8Array): string | undefined {
+  let rest: Uint8Array = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));

@@ -83,6 +83,7 @@ function placeFiles(): void {
   copyFileSync(path.join(root, 'build/Release/weft.node'), path.join(out, 'weft-core.node'));
   const launcher = path.join(out, 'weft');
   copyFileSync(path.join(root, 'build/Release/weft-launcher'), launcher);
+  copyFileSync(path.join(root, 'build/Release/weft-monitor'), path.join(out, 'weft-monitor'));
   for (const name of PLUGIN_NAMES) linkSync(launcher, path.join(out, name));
 }
 

@@ -12,12 +12,14 @@ const NUMBERS = {
   NET_BIND_SERVICE: 10,
   NET_RAW: 13,
   SYS_CHROOT: 18,
-  MKNOD: 27,
   AUDIT_WRITE: 29,
   SETFCAP: 31,
 } as const;
 
-/** What other runtimes leave to a container's root: enough for packages to install, nothing over the host. */
+/**
+ * What other runtimes leave to a container's root, but MKNOD: without a device controller, which v2 has only as a program of BPF, it would
+ * open the disks of the host.
+ */
 export const DEFAULT_CAPABILITIES = Object.keys(NUMBERS) as readonly (keyof typeof NUMBERS)[];
 
 /** `0x...`, one bit a capability. */

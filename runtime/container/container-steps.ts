@@ -77,6 +77,7 @@ function insideSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
   return [
     ...(has('cgroup') ? [['unshare', 'cgroup'] satisfies Step] : []),
     ...(has('uts') ? [['hostname', spec.hostname] satisfies Step] : []),
+    ...(has('net') ? [['link-up', 'lo'] satisfies Step] : []),
     ...(has('mnt') ? rootSteps(spec, prepared) : []),
     ['await'],
     ...Object.entries(spec.sysctls).map(

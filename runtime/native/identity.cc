@@ -1,10 +1,13 @@
 // Steps that take power away: limits, user, capabilities, the filter of system calls.
 #include <errno.h>
 #include <grp.h>
+#include <net/if.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -85,12 +88,26 @@ int limit(const Step &step) {
   return setrlimit(static_cast<int>(number(step.argument(0))), &wanted) == 0 ? 0 : errno;
 }
 
+// The loopback link of a new network namespace is down.
+int link_up(const char *name) {
+  const int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (any < 0) return errno;
+  ifreq request = {};
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  int error = ioctl(any, SIOCGIFFLAGS, &request) == 0 ? 0 : errno;
+  request.ifr_flags |= IFF_UP;
+  if (error == 0 && ioctl(any, SIOCSIFFLAGS, &request) != 0) error = errno;
+  close(any);
+  return error;
+}
+
 }  // namespace
 
-// bound MASK | hold MASK | user UID GID GROUPS | limit RESOURCE SOFT HARD | no-new-privileges | filter BPF | die-with-parent
-// | keep-capabilities | session
+// link-up NAME | bound MASK | hold MASK | user UID GID GROUPS | limit RESOURCE SOFT HARD | no-new-privileges | filter BPF | die-with-parent
+// | session
 int run_identity_step(const Step &step) {
   const char *name = step.name();
+  if (strcmp(name, "link-up") == 0) return link_up(step.argument(0));
   if (strcmp(name, "bound") == 0) return bound(number(step.argument(0)));
   if (strcmp(name, "hold") == 0) return hold(number(step.argument(0)));
   if (strcmp(name, "user") == 0) return become(step);

@@ -1,0 +1,88 @@
+/** Between this terminal and a container: what is typed goes in, its output comes out, signals are passed on. */
+import { constants } from 'node:os';
+import process from 'node:process';
+import { isatty, ReadStream, WriteStream } from 'node:tty';
+import type { MonitorClient, Told } from '../../runtime/container/monitor-client.ts';
+import { tryWriteAll } from '../../runtime/write-all.ts';
+
+const PASSED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+
+export interface Relayed {
+  /** Of the container; undefined when its monitor went away without a word. */
+  status: number | undefined;
+}
+
+/** The size of this terminal; undefined where standard output is none. */
+export function windowSize(): { rows: number; columns: number } | undefined {
+  if (!isatty(1)) return undefined;
+  const window = new WriteStream(1);
+  const { rows, columns } = window;
+  window.destroy();
+  return { rows: rows || 24, columns: columns || 80 };
+}
+
+/** Until the container ends. `input`: what is typed here is for it; `terminal`: it has a terminal, so ours passes every key. */
+export async function relay(
+  client: MonitorClient,
+  told: AsyncGenerator<Told, void>,
+  options: { input: boolean; terminal: boolean },
+): Promise<Relayed> {
+  const forget = [
+    ...(options.input ? [passInput(client, options.terminal)] : []),
+    ...(options.terminal ? [passSize(client)] : []),
+    passSignals(client),
+  ];
+  try {
+    for await (const one of told) {
+      if (one.kind === 'output') tryWriteAll(one.stream === 'stdout' ? 1 : 2, one.data);
+      if (one.kind === 'ended') return { status: one.status };
+    }
+    return { status: undefined };
+  } finally {
+    for (const stop of forget) stop();
+    client.close();
+  }
+}
+
+function passInput(client: MonitorClient, terminal: boolean): () => void {
+  if (isatty(0)) {
+    const keyboard = new ReadStream(0);
+    if (terminal) keyboard.setRawMode(true);
+    keyboard.on('data', (data: Buffer) => client.input(data));
+    keyboard.on('end', () => client.endInput());
+    return () => {
+      if (terminal) keyboard.setRawMode(false);
+      keyboard.destroy();
+    };
+  }
+  const { stdin } = process;
+  const onData = (data: Buffer) => client.input(data);
+  const onEnd = () => client.endInput();
+  stdin.on('data', onData).on('end', onEnd);
+  return () => {
+    stdin.off('data', onData).off('end', onEnd);
+    stdin.pause();
+    stdin.unref?.();
+  };
+}
+
+function passSize(client: MonitorClient): () => void {
+  const tell = () => {
+    const size = windowSize();
+    if (size) client.resize(size.rows, size.columns);
+  };
+  tell();
+  process.on('SIGWINCH', tell);
+  return () => void process.off('SIGWINCH', tell);
+}
+
+function passSignals(client: MonitorClient): () => void {
+  const handlers = PASSED.map((name) => {
+    const pass = () => client.signal(constants.signals[name]);
+    process.on(name, pass);
+    return () => void process.off(name, pass);
+  });
+  return () => {
+    for (const stop of handlers) stop();
+  };
+}

@@ -1,0 +1,122 @@
+/** What `weft run` was asked for, as a specification. */
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import type { Ambient } from '../../cni/ambient.ts';
+import type {
+  ContainerSpec,
+  IdRange,
+  NamespaceKind,
+  RootSource,
+  User,
+} from '../../runtime/container/spec.ts';
+import { UsageError } from '../context.ts';
+import type { RunFlags } from './flags.ts';
+
+/** Without --ns: all but the user namespace, in which files of the host would belong to nobody, and time. */
+const DEFAULT_NAMESPACES: readonly NamespaceKind[] = ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup'];
+const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Where ids of a user namespace begin on the host; enough for every id that images use. */
+const MAPPED: readonly IdRange[] = [{ inside: 0, outside: 100_000, count: 65_536 }];
+
+export function makeId(): string {
+  return randomBytes(32).toString('hex');
+}
+
+/** What an image or the user's own words say of the command. */
+export interface Defaults {
+  root: RootSource;
+  command: readonly string[];
+  env: readonly string[];
+  cwd: string;
+  user: User;
+}
+
+/** Throws UsageError when there is no command. */
+export function specification(
+  ambient: Ambient,
+  flags: RunFlags,
+  words: readonly string[],
+  defaults: Defaults,
+  id = makeId(),
+): ContainerSpec {
+  const [first, ...rest] = words.length > 0 ? words : defaults.command;
+  if (first === undefined) throw new UsageError('which command? give one after the options, such as "sh"');
+  const namespaces = flags.ns ?? DEFAULT_NAMESPACES;
+  assertFits(flags, namespaces);
+  const name = flags.name ?? id.slice(0, 12);
+  const { cpus, memory, pids, cpuset } = flags;
+  return {
+    id,
+    name,
+    created: ambient.now(),
+    command: [first, ...rest],
+    env: variables(defaults.env, flags),
+    cwd: flags.workdir ?? defaults.cwd,
+    user: defaults.user,
+    hostname: flags.hostname ?? name.replaceAll(/[^a-zA-Z0-9.-]/g, '-'),
+    namespaces,
+    ...(namespaces.includes('user') && { uids: MAPPED, gids: MAPPED }),
+    root: defaults.root,
+    readOnly: flags.readOnly ?? false,
+    mounts: flags.volume ?? [],
+    limits: {
+      ...(cpus !== undefined && { cpus }),
+      ...(memory !== undefined && { memory }),
+      ...(pids !== undefined && { pids }),
+      ...(cpuset !== undefined && { cpuset }),
+    },
+    sysctls: Object.fromEntries(flags.sysctl ?? []),
+    networks: flags.net ?? [],
+    ports: flags.publish ?? [],
+    dns: flags.dns ?? [],
+    terminal: flags.tty ?? false,
+    interactive: flags.interactive ?? false,
+    init: flags.init ?? false,
+    remove: flags.rm ?? false,
+  };
+}
+
+function assertFits(flags: RunFlags, namespaces: readonly NamespaceKind[]): void {
+  const wants = (kind: NamespaceKind, what: string) => {
+    if (namespaces.includes(kind)) return;
+    throw new UsageError(
+      `${what} needs the namespace "${kind}", and --ns ${namespaces.join(',')} has it not`,
+    );
+  };
+  if (flags.net?.length) wants('net', '--net');
+  if (flags.publish?.length) {
+    if (!flags.net?.length)
+      throw new UsageError('-p publishes a port through a network: give --net as well, such as --net demo');
+    wants('net', '-p');
+  }
+  if (flags.hostname !== undefined) wants('uts', '--hostname');
+  for (const [flag, given] of [
+    ['-v', flags.volume],
+    ['--dns', flags.dns],
+  ] as const)
+    if (given?.length) wants('mnt', flag);
+  if (flags.rootfs !== undefined || flags.image !== undefined) wants('mnt', 'a root file system');
+  if (flags.rootfs !== undefined && flags.image !== undefined)
+    throw new UsageError('--rootfs and --image are both given: choose one');
+}
+
+/** Later ones win. */
+function variables(defaults: readonly string[], flags: RunFlags): string[] {
+  const all = new Map<string, string>();
+  for (const one of [DEFAULT_PATH, ...(flags.tty ? ['TERM=xterm'] : []), ...defaults, ...(flags.env ?? [])]) {
+    all.set(one.slice(0, one.indexOf('=')), one);
+  }
+  return [...all.values()];
+}
+
+/** Of the host's file system, or of a folder. */
+export function plainDefaults(flags: RunFlags): Defaults {
+  return {
+    root: flags.rootfs === undefined ? { kind: 'host' } : { kind: 'directory', path: resolve(flags.rootfs) },
+    command: [],
+    env: ['HOME=/root'],
+    cwd: '/',
+    user: { uid: 0, gid: 0, groups: [] },
+  };
+}

@@ -1,0 +1,128 @@
+/** The containers of this host on disk: a folder each below `<runDir>/containers`, made first and removed last. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Ambient } from '../../cni/ambient.ts';
+import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { makeFolder } from '../../cni/folder.ts';
+import { CGROUP_PARENT } from '../cgroup/cgroups.ts';
+import type { ContainerSpec } from './spec.ts';
+import type { ContainerState } from './state.ts';
+
+export interface StoredContainer {
+  spec: ContainerSpec;
+  folder: string;
+}
+
+export const containersFolder = ({ paths }: Ambient) => join(paths.runDir, 'containers');
+export const folderOf = (ambient: Ambient, id: string) => join(containersFolder(ambient), id);
+
+/** What is kept over a reboot, and what containers write: layers of images and of containers. */
+export const storeFolder = ({ env }: Ambient) => env.WEFT_STORE_DIR || '/var/lib/weft';
+
+/** The cgroup that all containers of this host are in. */
+export const cgroupParent = ({ env }: Ambient) => env.WEFT_CGROUP || CGROUP_PARENT;
+
+/** What Docker and others allow; it becomes a host name and an argument of programs. */
+export const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
+
+/** Makes the folder of a new container. Throws CniError(invalidConfig) when its name is taken, (io). */
+export async function claim(ambient: Ambient, spec: ContainerSpec): Promise<string> {
+  const all = containersFolder(ambient);
+  makeFolder(all, 0o700);
+  const release = await ambient.lock(join(all, 'lock'));
+  try {
+    const taken = listContainers(ambient).find((one) => one.spec.name === spec.name);
+    if (taken) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `a container is called ${spec.name} already (${taken.spec.id.slice(0, 12)}): choose another --name, or remove it by "weft rm ${spec.name}"`,
+      );
+    }
+    const folder = folderOf(ambient, spec.id);
+    mkdirSync(folder, { mode: 0o700 });
+    writeSpec(folder, spec);
+    return folder;
+  } finally {
+    release();
+  }
+}
+
+function writeSpec(folder: string, spec: ContainerSpec): void {
+  writeFileSync(join(folder, 'spec.new'), `${JSON.stringify(spec, null, 2)}\n`, { mode: 0o600 });
+  renameSync(join(folder, 'spec.new'), join(folder, 'spec.json'));
+}
+
+/** Every container, the oldest first. A folder without a specification is one that is being made, or what a crash left. */
+export function listContainers(ambient: Ambient): StoredContainer[] {
+  return containerIds(ambient)
+    .flatMap((id): StoredContainer[] => {
+      const folder = folderOf(ambient, id);
+      try {
+        return [
+          { folder, spec: JSON.parse(readFileSync(join(folder, 'spec.json'), 'utf8')) as ContainerSpec },
+        ];
+      } catch {
+        return [];
+      }
+    })
+    .sort((a, b) => a.spec.created - b.spec.created);
+}
+
+/** Ids of all folders, those without a specification too. */
+export function containerIds(ambient: Ambient): string[] {
+  const folder = containersFolder(ambient);
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? [entry.name] : [],
+  );
+}
+
+/** By name, id, or the beginning of an id. Throws CniError(unknownContainer) when there is none, or more than one. */
+export function findContainer(ambient: Ambient, given: string): StoredContainer {
+  const all = listContainers(ambient);
+  const exact = all.find(({ spec }) => spec.name === given || spec.id === given);
+  if (exact) return exact;
+  const found = given === '' ? [] : all.filter(({ spec }) => spec.id.startsWith(given));
+  const [first] = found;
+  if (first && found.length === 1) return first;
+  const names = (some: readonly StoredContainer[]) => some.map(({ spec }) => spec.name).join(', ');
+  throw new CniError(
+    ErrorCode.unknownContainer,
+    first
+      ? `${JSON.stringify(given)} may mean ${found.length} containers (${names(found)}): give more of the id, or the name`
+      : `there is no container ${JSON.stringify(given)}: ${all.length === 0 ? 'there is none at all' : `there are ${names(all)}`}`,
+  );
+}
+
+/** What its monitor wrote last, held against whether that monitor still runs. */
+export function stateOf({ folder }: StoredContainer): ContainerState {
+  const status = readStatus(folder);
+  if (status === undefined) return { phase: 'broken' };
+  const { pid, monitor, ...rest } = status;
+  if (status.phase === 'stopped')
+    return { ...rest, ...(status.started === 0 && { started: undefined }) } as ContainerState;
+  if (monitor === undefined || !isMonitor(monitor, folder)) return { ...rest, phase: 'broken' };
+  return { ...rest, monitor, ...(pid !== undefined && { pid }) };
+}
+
+function readStatus(folder: string): ContainerState | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'status'), 'utf8')) as ContainerState;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Process ids are given again: it must be a monitor, and this container's. */
+function isMonitor(pid: number, folder: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === folder;
+  } catch {
+    return false;
+  }
+}
+
+/** The last of a container: after this nothing tells of it. */
+export function forget(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+}

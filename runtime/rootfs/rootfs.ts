@@ -1,0 +1,59 @@
+/** A container's root file system: an overlay whose upper layer is the container's own, so that nothing below is ever changed. */
+import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { CniError, ErrorCode } from '../../cni/errors.ts';
+import type { ContainerSpec, RootSource } from '../container/spec.ts';
+import type { Step } from '../container/steps.ts';
+
+/** Where what a container writes is kept. */
+export const writtenFolder = (store: string, id: string) => join(store, 'containers', id);
+/** An unpacked layer of an image. */
+export const layerFolder = (store: string, digest: string) =>
+  join(store, 'layers', digest.replace(':', '-'), 'files');
+
+export interface RootFileSystem {
+  /** The monitor's: they leave the file system mounted at `root`. */
+  steps: Step[];
+  root: string;
+}
+
+/** What stands below the container's own layer, the uppermost first, as overlayfs wants it. */
+function lowerFolders(source: RootSource, store: string): string[] {
+  if (source.kind === 'host') return ['/'];
+  if (source.kind === 'directory') return [source.path];
+  return source.layers.toReversed().map((digest) => layerFolder(store, digest));
+}
+
+/** Makes the folders; mounts nothing. Throws CniError(invalidConfig) when there is no such directory, (io). */
+export function prepareRoot(spec: ContainerSpec, folder: string, store: string): RootFileSystem {
+  const lower = lowerFolders(spec.root, store);
+  for (const one of lower) assertFolder(one);
+  const written = writtenFolder(store, spec.id);
+  const root = join(folder, 'root');
+  const [upper, work] = [join(written, 'upper'), join(written, 'work')];
+  mkdirSync(root, { mode: 0o755 });
+  for (const one of [upper, work]) mkdirSync(one, { recursive: true, mode: 0o755 });
+  const [uid, gid] = [spec.uids, spec.gids].map(
+    (ranges) => ranges?.find(({ inside }) => inside === 0)?.outside ?? 0,
+  );
+  chownSync(upper, uid ?? 0, gid ?? 0);
+  const options = `lowerdir=${lower.map(escaped).join(':')},upperdir=${escaped(upper)},workdir=${escaped(work)}`;
+  return { root, steps: [['mount', 'overlay', root, 'overlay', 'nodev', options]] };
+}
+
+/** Removes what a container wrote. */
+export function removeWritten(store: string, id: string): void {
+  rmSync(writtenFolder(store, id), { recursive: true, force: true });
+}
+
+/** overlayfs reads colons and commas as its own (fs/overlayfs/params.c). */
+const escaped = (path: string) => path.replaceAll(/[\\:,]/g, String.raw`\$&`);
+
+function assertFolder(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isDirectory()) return;
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `a root file system is a folder, and ${path} is ${found ? 'none' : 'not there'}: give a folder to --rootfs`,
+  );
+}
