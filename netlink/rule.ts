@@ -1,10 +1,13 @@
 /** Policy rules: which routing table a packet is looked up in (net/core/fib_rules.c, linux/fib_rules.h). */
 import { Attributes, attribute } from './attributes.ts';
-import { AF_INET, type Codec, ip, text, u8, u16, u32 } from './codec.ts';
+import { AF_INET, type Codec, formatIp, ip, parsePrefix, text, u8, u16, u32 } from './codec.ts';
 import type { Op, RawMessage } from './door.ts';
-import { Message, NLM_F_DUMP, operation, Struct } from './message.ts';
+import { Message, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, nothing, operation, Struct } from './message.ts';
 
+const RTM_NEWRULE = 32;
+const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
+const FR_ACT_TO_TBL = 1;
 const FIB_RULE_INVERT = 2;
 
 const ruleHeader = new Struct({
@@ -132,5 +135,42 @@ export function listRules(family = 0): Op<PolicyRule[]> {
         .map(decodeRule)
         .filter((rule) => family === 0 || rule.family === family)
         .sort((a, b) => a.family - b.family || a.priority - b.priority),
+  });
+}
+
+/** A rule that looks up packets of one source in a table of its own. */
+export interface NewRule {
+  /** CIDR. */
+  from: string;
+  table: number;
+  /** The lowest is asked first. Absent: before all that are there but the first (0). */
+  priority?: number | undefined;
+  /** RTPROT_*, who made it. */
+  protocol?: number | undefined;
+}
+
+function request(type: number, flags: number, { from, table, priority, protocol }: NewRule): Uint8Array {
+  const { family, length, bytes } = parsePrefix(from);
+  return ruleMessage.encode(
+    type,
+    flags,
+    { family, srcLength: length, table: table < 256 ? table : 0, action: FR_ACT_TO_TBL },
+    { src: formatIp(bytes), priority, table, protocol },
+  );
+}
+
+/** Adds a rule; EEXIST when the very same is there. */
+export function addRule(rule: NewRule): Op<void> {
+  return operation('route', ruleMessage, [request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule)], {
+    what: `add the policy rule from ${rule.from} to table ${rule.table}`,
+    decode: nothing,
+  });
+}
+
+/** Deletes the first rule that has all that is given; ENOENT when there is none. */
+export function deleteRule(rule: NewRule): Op<void> {
+  return operation('route', ruleMessage, [request(RTM_DELRULE, 0, rule)], {
+    what: `delete the policy rule from ${rule.from} to table ${rule.table}`,
+    decode: nothing,
   });
 }

@@ -13,6 +13,7 @@ import { neighbour } from './steps/neighbour.ts';
 import { publish } from './steps/publish.ts';
 import { route } from './steps/route.ts';
 import { shape } from './steps/shape.ts';
+import { sourceRoute } from './steps/source-route.ts';
 import { sysctl } from './steps/sysctl.ts';
 import { tap } from './steps/tap.ts';
 import { tune } from './steps/tune.ts';
@@ -42,6 +43,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   publish,
   forward,
   shape,
+  'source-route': sourceRoute,
 };
 
 /** What knows how to do a step. */

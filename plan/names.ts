@@ -24,6 +24,25 @@ export function hostLinkName(network: string, id: AttachmentId): string {
   return hostLinkPrefix(network) + digits(hash64('link', network, id.containerId, id.ifname), 7);
 }
 
+/** What the names of all ifbs of a network start with. */
+export function ifbPrefix(network: string): string {
+  return `ifb${digits(hash64('network', network), 4)}`;
+}
+
+/** The ifb that an attachment's traffic takes in one direction, seen from the container: 15 characters. */
+export function ifbName(network: string, id: AttachmentId, direction: 'ingress' | 'egress'): string {
+  return ifbPrefix(network) + digits(hash64('ifb', network, id.containerId, id.ifname, direction), 8);
+}
+
+/** How many routing tables an attachment has for itself: one for each of its addresses of a family; the last is no address's. */
+export const SOURCE_TABLES = 16;
+
+/** The first of an attachment's own routing tables: nine digits, above those that people number by hand. */
+export function sourceTables(network: string, id: AttachmentId): number {
+  const hash = hash64('tables', network, id.containerId, id.ifname);
+  return 100_000_000 + Number(hash % 56_000_000n) * SOURCE_TABLES;
+}
+
 /** Locally administered, unicast (IEEE 802, section 8.4). */
 function macOf(hash: bigint): string {
   const bytes = Array.from({ length: 6 }, (_, i) => Number((hash >> BigInt(8 * (5 - i))) & 255n));

@@ -263,6 +263,29 @@ export interface ShapeStep {
   except?: string[];
 }
 
+/** Packets with an address of the container's link as source are routed by tables that know this link alone. */
+export interface SourceRouteStep {
+  kind: 'source-route';
+  in: 'container';
+  dev: string;
+  sources: {
+    /** Without prefix length. */
+    address: string;
+    /** CIDR of the address. */
+    subnet: string;
+    /** Of the table's default route, where the link has none; `fixed`: in any case. */
+    gateway?: string;
+    fixed?: boolean;
+    table: number;
+  }[];
+  /** The first of the attachment's own tables (see SOURCE_TABLES). */
+  tables: number;
+  /** The link's routes go from the main table to the sources' tables. */
+  move: boolean;
+  /** But for the way to the link's own subnets. */
+  hints: boolean;
+}
+
 export type Step =
   | BridgeStep
   | VethStep
@@ -283,7 +306,8 @@ export type Step =
   | MacFilterStep
   | PublishStep
   | ForwardStep
-  | ShapeStep;
+  | ShapeStep
+  | SourceRouteStep;
 
 export type Plan = readonly Step[];
 

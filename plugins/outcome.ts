@@ -121,9 +121,15 @@ function adoptInside(step: Step, previous: Result): Step {
   return { ...rest, ...(mac && { mac }), ...(mtu && { mtu }) };
 }
 
+/** The names of ifbs: packets of the container take a turn through them (bandwidth), they lead nowhere. */
+export const REFERENCE_IFB = /^bwp[0-9a-f]{12}$/;
+const IFB = /^ifb[a-z2-7]{12}$/;
+
 /** Links of the host that a result names, but for a port of a bridge: packets come and go by the bridge. */
 export function hostLinks({ interfaces }: Result): { links: string[]; port: string | undefined } {
-  const names = interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name);
+  const names = interfaces
+    .filter(({ name, sandbox }) => !sandbox && !REFERENCE_IFB.test(name) && !IFB.test(name))
+    .map(({ name }) => name);
   return names.length < 2
     ? { links: names, port: undefined }
     : { links: names.slice(0, -1), port: names.at(-1) };

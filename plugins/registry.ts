@@ -21,6 +21,8 @@ export const PLUGIN_NAMES = [
   'tuning',
   'firewall',
   'vrf',
+  'bandwidth',
+  'sbr',
   'host-local',
   'static',
   'dhcp',
@@ -63,6 +65,8 @@ export async function loadChained(name: string): Promise<ChainedDefinition<Plugi
   if (name === 'tuning') return (await import('./tuning/tuning.ts')).tuning;
   if (name === 'firewall') return (await import('./firewall/firewall.ts')).firewall;
   if (name === 'vrf') return (await import('./vrf/vrf.ts')).vrf;
+  if (name === 'bandwidth') return (await import('./bandwidth/bandwidth.ts')).bandwidth;
+  if (name === 'sbr') return (await import('./sbr/sbr.ts')).sbr;
   return undefined;
 }
 

@@ -38,12 +38,12 @@ function attributes(step: RouteStep, found: Route): Difference[] {
 export function routeDifferences(step: RouteStep, routes: readonly Route[]): Difference[] {
   const same = (a: string | undefined, b: string | undefined) =>
     a === undefined || b === undefined ? a === b : canonical(a) === canonical(b);
-  const candidates = routes.filter(
-    (route) =>
-      networkOf(route.dst) === networkOf(step.dst) &&
-      route.table === (step.table || RT_TABLE_MAIN) &&
-      same(route.gateway, step.via),
+  const matching = routes.filter(
+    (route) => networkOf(route.dst) === networkOf(step.dst) && same(route.gateway, step.via),
   );
+  const inTable = matching.filter((route) => route.table === (step.table || RT_TABLE_MAIN));
+  // A later plugin of the chain may have moved it to a table of the link's own (sbr, vrf).
+  const candidates = inTable.length > 0 || step.table ? inTable : matching;
   if (candidates.length === 0) return [{ what: describe(step), wanted: 'present', found: 'nothing' }];
   const [best] = candidates.map((route) => attributes(step, route)).sort((a, b) => a.length - b.length);
   return best ?? [];

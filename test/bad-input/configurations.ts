@@ -41,4 +41,6 @@ export const CHAINED: typeof GOOD = {
   portmap: { ...V, name: 'bad', type: 'portmap' },
   tuning: { ...V, name: 'bad', type: 'tuning' },
   firewall: { ...V, name: 'bad', type: 'firewall' },
+  bandwidth: { ...V, name: 'bad', type: 'bandwidth' },
+  sbr: { ...V, name: 'bad', type: 'sbr' },
 };

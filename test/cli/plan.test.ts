@@ -22,7 +22,7 @@ function list(...plugins: object[]) {
 
 t.test('a chain as lines', async (t) => {
   const g = ground(t);
-  const file = g.write('p.conflist', list(BRIDGE, { type: 'bandwidth' }, { type: 'loopback' }));
+  const file = g.write('p.conflist', list(BRIDGE, { type: 'limiter' }, { type: 'loopback' }));
   const { status, out, err } = await weft(
     g.ambient,
     'plan',
@@ -42,8 +42,8 @@ t.test('a chain as lines', async (t) => {
     'ip -n web -6 addr add fd00:1::2/64 dev eth0 nodad',
     'ip -n web route add default via 10.1.0.1 dev eth0',
     'sysctl -w net/ipv4/ip_forward=1',
-    '# bandwidth (plugin 2 of 3)',
-    "# bandwidth is not one of weft's plugins: what it does is its own affair",
+    '# limiter (plugin 2 of 3)',
+    "# limiter is not one of weft's plugins: what it does is its own affair",
     '# loopback (plugin 3 of 3)',
     'ip -n web link set lo up',
   ]) {
@@ -107,7 +107,7 @@ t.test('fields that do nothing are warned of, with what may be meant', async (t)
           nonsense: 1,
         },
       },
-      { type: 'bandwidth', anything: true },
+      { type: 'limiter', anything: true },
     ),
   );
   const { status, out, err } = await weft(g.ambient, 'plan', file);

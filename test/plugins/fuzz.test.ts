@@ -217,6 +217,13 @@ const config = fc.record({
   dataDir: field('/dev/null', '/proc/1/nowhere'),
   ingressPolicy: field('open', 'same-bridge', 'isolated'),
   bgp: field({ asn: 64512 }, {}),
+  ingressRate: field(0, 1e6, 7),
+  ingressBurst: field(0, 1e6),
+  egressRate: field(1e9, 2 ** 53),
+  unshapedSubnets: field(['10.0.0.0/8', '::/0'], ['x']),
+  table: field(100, 0),
+  gateways: field(['10.1.0.9'], ['x']),
+  addSourceHints: field(true),
   ipam: maybe(
     fc.oneof({ weight: 12, arbitrary: ipam as fc.Arbitrary<unknown> }, { weight: 1, arbitrary: nasty }),
   ),
@@ -226,13 +233,14 @@ const config = fc.record({
     { ips: ['10.1.0.9'] },
     { mac: 'x' },
     { portMappings: [{ hostPort: 80, containerPort: 80 }] },
+    { bandwidth: { EgressRate: 1e6, EgressBurst: 2 ** 31 - 1 } },
   ),
   prevResult: maybe(prevResult),
   'cni.dev/valid-attachments': field([], [{ containerID: 'c2', ifname: 'eth0' }]),
 });
 const plugin = fc.constantFrom<PluginName>(
   ...(['bridge', 'bridge', 'ptp', 'host-local', 'static', 'loopback', 'vxlan', 'routed'] as const),
-  ...(['portmap', 'tuning', 'firewall'] as const),
+  ...(['portmap', 'tuning', 'firewall', 'bandwidth', 'sbr'] as const),
 );
 const command = fc.constantFrom<Command>('ADD', 'ADD', 'DEL', 'CHECK', 'GC', 'STATUS');
 const args = fc.constantFrom(
