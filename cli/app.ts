@@ -18,6 +18,7 @@ import { agent, completion, demo, plan, status, top, version } from './commands.
 import { containerCommands } from './container/commands.ts';
 import { withCommandApart } from './container/words.ts';
 import { UsageError, type WeftContext } from './context.ts';
+import { nat } from './nat/commands.ts';
 import { net } from './net/commands.ts';
 import { network } from './network/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
@@ -34,6 +35,7 @@ EXAMPLES
   weft plan podnet.conflist                    what ADD would do, as ip and nft lines; touches nothing
   weft status                                  whether this host is well
   weft network show podnet                     which hosts a network between hosts has
+  weft nat                                     what rewrites addresses here, whose it is, what looks wrong
   weft demo bridge                             two containers, a host and the outside, simulated
   eval "$(weft completion bash)"               completion for this shell
 
@@ -58,6 +60,7 @@ export function weftApplication(debug = false): Application<WeftContext> {
     routes: {
       net,
       network,
+      nat,
       ...containerCommands,
       plan,
       status,

@@ -238,32 +238,38 @@ function fruitful({ chains, sets }: Table): Set<string> {
   return found;
 }
 
-/** What is reached from two hooks, or by several rules that ask the same element, is one. */
+/** What is reached from two hooks, by two links, or by several rules that ask the same element, is one. */
 function merged(all: readonly Omit<Translation, 'shared'>[]): Omit<Translation, 'shared'>[] {
   const byKey = new Map<string, Omit<Translation, 'shared'>>();
   for (const one of all) {
     const { hooks, priority: _, rules, counters, sources, in: comes, out, ...rest } = one;
-    const elementOnly = one.kind === 'masquerade' && one.element !== undefined && one.published;
-    const key = JSON.stringify(
-      elementOnly ? { ...rest, chain: rules[0]?.chain } : { ...rest, sources, comes, out, rules },
-    );
+    // The rules differ in who asks: the container itself, one beside it, the host.
+    const isFolded = one.kind === 'masquerade' && one.element !== undefined && one.published;
+    const key = JSON.stringify(isFolded ? { ...rest, chain: rules[0]?.chain } : { ...rest, sources, rules });
     const before = byKey.get(key);
-    if (before === undefined) {
-      byKey.set(key, one);
-      continue;
-    }
-    const same = JSON.stringify(before.sources) === JSON.stringify(sources);
-    byKey.set(key, {
-      ...before,
-      sources: same ? sources : [],
-      ...{ in: [], out: [] },
-      ...(same ? { in: before.in, out: before.out } : {}),
-      hooks: [...new Set([...before.hooks, ...hooks])],
-      rules: uniqueRules([...before.rules, ...rules]),
-      ...(counters === undefined ? {} : { counters }),
-    });
+    byKey.set(
+      key,
+      before === undefined
+        ? one
+        : {
+            ...before,
+            sources: either(before.sources, sources, isFolded),
+            in: either(before.in, comes),
+            out: either(before.out, out),
+            hooks: [...new Set([...before.hooks, ...hooks])],
+            rules: uniqueRules([...before.rules, ...rules]),
+            ...(counters === undefined ? {} : { counters }),
+          },
+    );
   }
   return [...byKey.values()];
+}
+
+/** An empty list is everything. */
+function either(a: readonly string[], b: readonly string[], loose = false): readonly string[] {
+  const both = [...new Set([...a, ...b])];
+  if (a.length === 0 || b.length === 0) return [];
+  return loose && both.length > a.length ? [] : both;
 }
 
 function uniqueRules(rules: readonly RuleRef[]): RuleRef[] {

@@ -1,0 +1,66 @@
+/** `weft nat`: how its commands are called. */
+import { buildCommand, buildRouteMap } from '@stricli/core';
+import type { WeftContext } from '../context.ts';
+import { jsonFlag } from '../net/flags.ts';
+import { filterFlags } from './flags.ts';
+import type { ListFlags } from './list.ts';
+
+const list = buildCommand<ListFlags, [], WeftContext>({
+  loader: async () => (await import('./list.ts')).list,
+  parameters: { flags: { json: jsonFlag, ...filterFlags } },
+  docs: {
+    brief: 'List everything that rewrites addresses on this host, and what looks wrong',
+    fullDescription:
+      'One line for each rule, or for each element of a set or map where a rule asks one: masquerades and published ports of weft, of\n' +
+      'the reference plugins, of Docker, kube-proxy and everybody else, read from nf_tables and both iptables. WHO is told from names\n' +
+      'and comments in the kernel. Rules of NAT see the first packet of each connection: that is what PACKETS and BYTES count, with a *\n' +
+      'where one counter is of several lines; LIVE is how many connections are rewritten so now.\n' +
+      'Exit status 1 where something found is an error: packets are lost now.',
+  },
+});
+
+const show = buildCommand<{ json?: boolean }, [string], WeftContext>({
+  loader: async () => (await import('./show.ts')).show,
+  parameters: {
+    flags: { json: jsonFlag },
+    positional: {
+      kind: 'tuple',
+      parameters: [
+        {
+          brief: 'Id (or its beginning) or name of a container, an address, or a port: 8080, tcp/8080',
+          placeholder: 'CONTAINER|PORT',
+          parse: String,
+          async proposeCompletions(partial) {
+            const { look } = await import('./look.ts');
+            const { entries } = await look(this);
+            const names = entries.flatMap(({ container, owner, ports }) => [
+              ...(container?.name ?? container?.id ?? owner.containerId ?? []),
+              ...ports,
+            ]);
+            return [...new Set(names)].filter((name) => name.startsWith(partial));
+          },
+        },
+      ],
+    },
+  },
+  docs: {
+    brief: 'Show all about one: elements, rules, live connections as they come and as they are answered',
+  },
+});
+
+export const nat = buildRouteMap({
+  routes: { list, show },
+  defaultCommand: 'list',
+  docs: {
+    brief: 'What rewrites addresses on this host: whose it is, what it carries, what looks wrong',
+    fullDescription: `Reads the kernel, never configuration: nf_tables, iptables-nft and legacy iptables, ipset, tracked connections. Changes
+nothing. Needs root.
+
+EXAMPLES
+  weft nat                            everything, as "weft nat list"
+  weft nat --network podnet           of one network
+  weft nat --who docker --json
+  weft nat show 8080                  who has the port, and who uses it now
+  weft nat show c1`,
+  },
+});
