@@ -7,7 +7,7 @@ import type { Ambient } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { AttachmentId } from '../cni/types.ts';
 import type { Namespace, Op } from '../netlink/door.ts';
-import { addSetElement, deleteSetElement } from '../netlink/ipset.ts';
+import { addSetElement, deleteSetElement, listSetHeaders } from '../netlink/ipset.ts';
 import type { IpFamily } from './address.ts';
 import type { Admission, ForwardPart, Withdrawal } from './forward.ts';
 import {
@@ -30,7 +30,7 @@ import type { IptablesPlace } from './forward-places.ts';
 import { hasChain } from './iptables-chains.ts';
 import { removeLines } from './iptables-removal.ts';
 import { deletion } from './iptables-rules.ts';
-import { creation, type Entry, entriesIn, tolerant } from './iptables-sets.ts';
+import { creation, type Entry, entriesIn, hasIpset, tolerant } from './iptables-sets.ts';
 import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
 import { withFirewallLock } from './program.ts';
 import { hostIptables, legacyTables, whereChains } from './xtables.ts';
@@ -59,10 +59,15 @@ export function iptablesForward(host: Namespace, ambient: Ambient): IptablesForw
   };
 }
 
+/** Each family's, of one set. */
+const RULES_WITH_SETS = 2;
 const CHAINS = ['FORWARD', FORWARD_CHAIN, ISOLATION_CHAIN, ISOLATION_END];
 const addressesOf = ({ addresses }: Pick<Admission, 'addresses'>, family: IpFamily) =>
   addresses.filter((one) => one.family === family).map(({ address }) => address);
 const allRules = ({ jumps, admin, policies, sets }: WantedRules) => [...jumps, admin, ...policies, ...sets];
+
+const entriesOf = async (host: Namespace, owner?: string): Promise<Entry[]> =>
+  hasIpset() ? await entriesIn(host, LET_SETS, owner) : [];
 
 function entering(admission: Admission, family: IpFamily): Op<void>[] {
   const comment = publicationMark(admission);
@@ -138,6 +143,23 @@ function additions(admission: Admission, family: IpFamily, saved: string, useSet
   ];
 }
 
+/**
+ * Whether entries or the rules that use them seem to be gone, at the cost of one message for each family: nobody tells when ipset or
+ * legacy iptables change. Where neither is left nothing is seen, as on a host that needs none. Throws NetlinkError.
+ */
+export async function seemsIncomplete(host: Namespace, admissions: readonly Admission[]): Promise<boolean> {
+  const affected = admissions.filter(({ rules }) => rules !== 'nftables');
+  if (affected.length === 0 || !hasIpset()) return false;
+  const families = [4, 6] as const;
+  const headers = await host.send(...families.map((family) => tolerant(listSetHeaders(LET_SETS[family]))));
+  return families.some((family, i) => {
+    const header = headers[i]?.ok ? headers[i].value[0] : undefined;
+    if (header === undefined || (header.elements === 0 && header.references === 0)) return false;
+    const wanted = affected.flatMap((admission) => addressesOf(admission, family)).length;
+    return header.elements < wanted || header.references < RULES_WITH_SETS;
+  });
+}
+
 /** The lines that are not there, of those that all containers need and of a policy's. Runs a program for legacy iptables only, or where none of ours is seen. */
 async function lackingRules(
   host: Namespace,
@@ -157,7 +179,7 @@ async function lackingRules(
 
 async function withdraw(host: Namespace, ambient: Ambient, of: Withdrawal): Promise<void> {
   const mark = publicationMark(of);
-  await drop(host, await entriesIn(host, LET_SETS, mark));
+  await drop(host, await entriesOf(host, mark));
   await dropLines(
     host,
     ambient,
@@ -197,7 +219,7 @@ async function missing(
   ambient: Ambient,
   admissions: readonly { admission: Admission; places: readonly IptablesPlace[] }[],
 ): Promise<string[][]> {
-  const entries = await entriesIn(host, LET_SETS);
+  const entries = await entriesOf(host);
   const seen = new Map<string, Promise<string[]>>();
   const lines: string[][] = [];
   for (const { admission, places } of admissions) {
@@ -262,7 +284,7 @@ async function collect(
   const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
   const prefix = publicationPrefix(network);
   const isStale = (owner: string | undefined) => owner?.startsWith(prefix) === true && !marks.has(owner);
-  const stale = (await entriesIn(host, LET_SETS)).filter(({ owner }) => isStale(owner));
+  const stale = (await entriesOf(host)).filter(({ owner }) => isStale(owner));
   await drop(host, stale);
   const removed = await dropLines(host, ambient, isStale, (line) => isStale(forwardOwner(line)));
   const owners = [...stale.map(({ owner }) => owner), ...removed.map(forwardOwner)];

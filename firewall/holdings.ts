@@ -2,12 +2,12 @@
  * What a host holds of a network, whatever the configuration says by now: DEL and GC take away what an ADD put there under
  * another configuration. One native call of a constant number of lookups, and no process.
  */
-import { existsSync } from 'node:fs';
 import type { Namespace, Op } from '../netlink/door.ts';
 import { listSetHeaders } from '../netlink/ipset.ts';
 import { tolerating } from '../netlink/message.ts';
 import { getChain, getSet } from '../netlink/nftables-objects.ts';
 import type { FirewallBackend } from './firewall.ts';
+import { hasIpset } from './iptables-sets.ts';
 import { FILTER_TABLE, GUARDED } from './mac-filter-ruleset.ts';
 import { TABLE } from './nftables-ruleset.ts';
 import { iptablesNames, masqueradeChain } from './ownership.ts';
@@ -21,13 +21,6 @@ export interface Holdings {
   masquerade: FirewallBackend['name'][];
   /** The MAC filter stands on this host, for whatever network. */
   macFilter: boolean;
-}
-
-const MODULES = '/sys/module';
-
-/** A lookup would make the kernel load ip_set, or look for it in vain each time (request_module in nfnetlink.c). */
-function hasIpset(): boolean {
-  return existsSync(`${MODULES}/ip_set`) || !existsSync(MODULES);
 }
 
 function tolerant(op: Op<unknown>): Op<unknown> {

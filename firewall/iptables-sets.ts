@@ -2,6 +2,7 @@
  * The iptables backend with ipset: a container is a set element, added natively. Whether the network's rule still stands is seen
  * from how often its set is referred to, in the same native call: a steady ADD starts no process.
  */
+import { existsSync } from 'node:fs';
 import type { AttachmentId } from '../cni/types.ts';
 import type { Namespace, Op, RawMessage, Reply } from '../netlink/door.ts';
 import {
@@ -28,6 +29,13 @@ const REVISIONS = { 'hash:ip': 4, 'hash:net': 6 } as const;
 /** nf_tables gives a deleted rule's set free some milliseconds later. Tries, and milliseconds between them. */
 const RELEASE_TRIES = 40;
 const RELEASE_PAUSE = 25;
+
+const MODULES = '/sys/module';
+
+/** Whether the kernel has ipset by now. A lookup would make it load ip_set, or look for it in vain each time (request_module in nfnetlink.c). */
+export function hasIpset(): boolean {
+  return existsSync(`${MODULES}/ip_set`) || !existsSync(MODULES);
+}
 
 export type SetsState =
   /** Sets and rule stand, and the elements are in. */

@@ -4,10 +4,12 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Ambient } from '../../cni/ambient.ts';
+import { seemsIncomplete } from '../../firewall/forward-iptables.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { Watch } from '../../netlink/watch.ts';
 import { Budget } from '../../plan/budget.ts';
+import { admissionOf } from '../../plan/steps/forward.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
 import { bootId } from '../../plugins/record.ts';
 import type { Finding } from './finding.ts';
@@ -161,12 +163,14 @@ export class Repair {
 
   async #poll(): Promise<void> {
     if (this.#looking !== undefined) return;
-    const members = wanted(this.#entries(), 'masquerade').filter(({ step }) => step.backend === 'iptables');
-    if (members.length === 0) return;
+    const entries = this.#entries();
+    const members = wanted(entries, 'masquerade').filter(({ step }) => step.backend === 'iptables');
+    const forwarded = wanted(entries, 'forward').map(({ step }) => admissionOf(step));
+    if (members.length + forwarded.length === 0) return;
     this.#begin(async () => {
       const findings = await missingInIptables(members, this.#surroundings, false);
       // The look decides who is alive.
-      if (findings.length > 0) await this.#look();
+      if (findings.length > 0 || (await seemsIncomplete(this.#host, forwarded))) await this.#look();
     });
   }
 

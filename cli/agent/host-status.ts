@@ -194,9 +194,16 @@ function lackingProblems(lacking: readonly Lacking[], networks: readonly Network
     networks.some((network) => network.name === name && network.masquerade?.rules === 'missing');
   const news = lacking.filter(({ network, kind }) => kind === 'link' || !baseIsGone(network));
   return [...new Set(news.map(({ network }) => network))].map((name) => {
-    const [first, ...more] = news.filter(({ network }) => network === name);
+    // What its plugins made is one attachment.
+    const attachments = new Map<string, string[]>();
+    for (const { network, containerId, ifname, what } of news) {
+      if (network !== name) continue;
+      const words = `${ifname} of container ${containerId}`;
+      attachments.set(words, [...(attachments.get(words) ?? []), ...what]);
+    }
+    const [[words, what] = ['', []], ...more] = [...attachments];
     const others = more.length > 0 ? `, and ${plural(more.length, 'more attachment')} of it something` : '';
-    return `network ${name}: ${first?.ifname} of container ${first?.containerId} lacks ${first?.what.join(', ')}${others}: the agent puts it back`;
+    return `network ${name}: ${words} lacks ${what.join(', ')}${others}: the agent puts it back`;
   });
 }
 
