@@ -1,18 +1,36 @@
 /** `weft trace` */
+import { writeFileSync } from 'node:fs';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
-import type { WeftContext } from '../context.ts';
+import type { Observation } from '../../inspect/observe/request.ts';
+import type { Comparison } from '../../inspect/path/compare.ts';
+import type { Prediction } from '../../inspect/path/predict.ts';
+import type { Question } from '../../inspect/path/world.ts';
+import { UsageError, type WeftContext } from '../context.ts';
 import { lines } from '../table.ts';
 import { parseDestination } from './parse.ts';
 import { questionFor } from './question.ts';
-import { predictionLines } from './view.ts';
+import { comparisonLines, type Paint, predictionLines } from './view.ts';
 
 export interface TraceFlags {
   predictOnly?: boolean;
+  watch?: boolean;
+  seconds?: number;
   ipv6?: boolean;
   json?: boolean;
+  pcap?: string;
+  svg?: string;
   host?: readonly (readonly [string, string])[];
   sourcePort?: number;
   size?: number;
+}
+
+/** What is known in the end. */
+interface Traced {
+  question: Question;
+  prediction: Prediction;
+  /** Absent where nothing was sent or watched. */
+  observation?: Observation;
+  comparison?: Comparison;
 }
 
 export async function trace(
@@ -21,40 +39,103 @@ export async function trace(
   from: string,
   to: string,
 ): Promise<Error | undefined> {
-  const { ambient, terminal } = this;
+  const { terminal } = this;
+  const traced = await run(this, flags, from, to);
+  const { observation } = traced;
+  if (flags.pcap !== undefined) await writePcap(flags.pcap, observation);
+  if (flags.json) terminal.out(`${asJson(traced)}\n`);
+  else {
+    const { default: colours } = await import('picocolors');
+    terminal.out(lines(...screen(traced, colours.createColors(terminal.color))));
+  }
+  return verdict(traced);
+}
+
+async function run(
+  { ambient, terminal }: WeftContext,
+  flags: TraceFlags,
+  from: string,
+  to: string,
+): Promise<Traced> {
   const wanted = {
     ...{ from, to: parseDestination(to) },
     ...(flags.ipv6 ? { family: 6 as const } : {}),
     ...(flags.sourcePort === undefined ? {} : { sourcePort: flags.sourcePort }),
     ...(flags.size === undefined ? {} : { size: flags.size }),
   };
-  const [{ gather }, { listContainers }, { readRuleset }, { openDoor }, { default: colours }] =
-    await Promise.all([
-      import('../../inspect/path/gather.ts'),
-      import('../../inspect/containers.ts'),
-      import('../../inspect/ruleset/read.ts'),
-      import('../../netlink/namespace.ts'),
-      import('picocolors'),
-    ]);
+  if (flags.watch && flags.predictOnly)
+    throw new UsageError('--watch looks at packets, --predict-only does not: give one of them');
+  const [{ gather }, { listContainers }, { readRuleset }, { openDoor }] = await Promise.all([
+    import('../../inspect/path/gather.ts'),
+    import('../../inspect/containers.ts'),
+    import('../../inspect/ruleset/read.ts'),
+    import('../../netlink/namespace.ts'),
+  ]);
+  const door = openDoor();
   const gathered = await gather({
-    door: openDoor(),
+    door,
     readRuleset: (ns) => readRuleset(ns, ambient),
     hosts: new Map(flags.host),
     containers: (namespaces) => listContainers(ambient.paths.cacheDir, namespaces),
   });
   const question = await questionFor(gathered, wanted);
   const prediction = await gathered.predict(question);
-  if (flags.json) terminal.out(`${JSON.stringify(prediction, null, 2)}\n`);
-  else terminal.out(lines(...predictionLines(prediction, colours.createColors(terminal.color))));
-  const { there, back } = prediction;
-  const bad = [there, back].find(
-    (path) => path !== undefined && path.outcome !== 'delivered' && path.outcome !== 'left',
+  if (flags.predictOnly) return { question, prediction };
+  if (question.link !== undefined && !flags.watch) {
+    terminal.err(
+      'nothing is sent: whoever is outside is not on this machine (--watch looks at what comes from there)\n',
+    );
+    return { question, prediction };
+  }
+  const [{ look }, { compare }] = await Promise.all([
+    import('./look.ts'),
+    import('../../inspect/path/compare.ts'),
+  ]);
+  const watch = flags.watch === true;
+  const seconds = flags.seconds ?? (watch ? 30 : 3);
+  if (watch) terminal.err(`watching for ${seconds} seconds (Ctrl-C ends it)\n`);
+  const observation = await look(gathered, question, prediction, { watch, seconds }, { door, terminal });
+  return { question, prediction, observation, comparison: compare(prediction, observation) };
+}
+
+async function writePcap(file: string, observation: Observation | undefined): Promise<void> {
+  if (observation === undefined)
+    throw new UsageError('--pcap keeps packets that were seen, and none was looked at');
+  const { pcapng } = await import('../../inspect/observe/pcapng.ts');
+  writeFileSync(file, pcapng(observation.packets, 256), { mode: 0o600 });
+}
+
+function screen({ prediction, observation, comparison }: Traced, paint: Paint): string[] {
+  if (observation === undefined || comparison === undefined) return predictionLines(prediction, paint);
+  return comparisonLines(prediction, comparison, observation.notSeen, paint);
+}
+
+/** Without the packets' bytes: those are for --pcap. */
+function asJson({ question, prediction, observation, comparison }: Traced): string {
+  const { packets: _, ...seen } = observation ?? { packets: [] };
+  const whole = {
+    question,
+    ...prediction,
+    ...(observation === undefined ? {} : { observation: seen, comparison }),
+  };
+  return JSON.stringify(
+    whole,
+    (_, value) =>
+      typeof value === 'bigint' ? value.toString() : value instanceof Uint8Array ? undefined : value,
+    2,
   );
-  return (
-    bad &&
-    new CniError(
-      ErrorCode.limitedConnectivity,
-      `the packet ${bad === back ? 'arrives, but its answer does not' : 'does not arrive'}`,
-    )
-  );
+}
+
+/** What was seen counts more than what was predicted. */
+function verdict({ prediction: { there, back }, comparison }: Traced): Error | undefined {
+  const isGood = (outcome: string) => outcome === 'delivered' || outcome === 'left';
+  if (comparison !== undefined && comparison.outcome !== 'unknown') {
+    if (isGood(comparison.outcome)) return undefined;
+    return new CniError(ErrorCode.limitedConnectivity, `the packet got no answer: ${comparison.words}`);
+  }
+  if (!isGood(there.outcome))
+    return new CniError(ErrorCode.limitedConnectivity, 'the packet does not arrive');
+  if (back !== undefined && !isGood(back.outcome))
+    return new CniError(ErrorCode.limitedConnectivity, 'the packet arrives, but its answer does not');
+  return undefined;
 }

@@ -1,5 +1,6 @@
 /** `weft trace`: how it is called. */
 import { buildCommand } from '@stricli/core';
+import { parseSeconds } from '../agent/seconds.ts';
 import type { WeftContext } from '../context.ts';
 import { jsonFlag } from '../net/flags.ts';
 import type { TraceFlags } from './command.ts';
@@ -14,6 +15,19 @@ export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
         brief: 'Send nothing',
         optional: true,
         withNegated: false,
+      },
+      watch: {
+        kind: 'boolean',
+        brief: 'Look at real packets instead of sending one',
+        optional: true,
+        withNegated: false,
+      },
+      seconds: {
+        kind: 'parsed',
+        parse: parseSeconds,
+        brief: 'SECONDS to wait for an answer [3], or to watch [30]',
+        placeholder: 'SECONDS',
+        optional: true,
       },
       ipv6: {
         kind: 'boolean',
@@ -42,6 +56,20 @@ export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
         placeholder: 'NAME=NETNS',
         optional: true,
         variadic: true,
+      },
+      pcap: {
+        kind: 'parsed',
+        parse: String,
+        brief: 'FILE for the packets that were seen (pcapng)',
+        placeholder: 'FILE',
+        optional: true,
+      },
+      svg: {
+        kind: 'parsed',
+        parse: String,
+        brief: 'FILE for a drawing',
+        placeholder: 'FILE',
+        optional: true,
       },
       json: jsonFlag,
     },

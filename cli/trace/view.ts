@@ -1,6 +1,7 @@
 /** A packet's way as people read it: a column of hops, grouped by where they are. */
 
 import type { Owner } from '../../inspect/owner.ts';
+import type { ComparedHop, Comparison, Mark } from '../../inspect/path/compare.ts';
 import type { Hop, Path } from '../../inspect/path/hop.ts';
 import { tupleWords } from '../../inspect/path/packet.ts';
 import type { Prediction } from '../../inspect/path/predict.ts';
@@ -16,17 +17,7 @@ export interface Paint {
   cyan(text: string): string;
 }
 
-/** How a hop of the prediction compares with what was seen. */
-export type Mark = ' ' | '✓' | '✗' | '?';
-
-export interface Shown {
-  hop: Hop;
-  mark: Mark;
-  /** What was seen instead, or besides. */
-  remark?: string;
-}
-
-export function hopLines(shown: readonly Shown[], paint: Paint): string[] {
+export function hopLines(shown: readonly ComparedHop[], paint: Paint): string[] {
   const lines: string[] = [];
   let place = '';
   for (const { hop, mark, remark } of shown) {
@@ -57,8 +48,13 @@ function paintHop(hop: Hop, paint: Paint): string {
   const by = ownerWords(hop.owner);
   const element = hop.element === undefined ? '' : `, element ${hop.element}`;
   const verdict = /drop|reject/.test(hop.verdict) ? paint.red(hop.verdict) : paint.yellow(hop.verdict);
-  const rest = `${hop.hook}: ${hop.family} ${hop.table} ${hop.chain}: ${hop.text}${element}`;
+  const rest = `${hop.hook}: ${hop.family} ${hop.table} ${hop.chain}: ${plainText(hop.text)}${element}`;
   return `${verdict}  ${rest}${by === '' ? '' : paint.dim(`  (${by})`)}`;
+}
+
+/** Our own comments say what the owner says. */
+function plainText(text: string): string {
+  return text.replace(/ comment "weft\/\d [^"]*"/, '');
 }
 
 export function ownerWords({ who, network, containerId, plugin }: Owner): string {
@@ -76,7 +72,7 @@ export function outcomeLine({ outcome, why }: Path, paint: Paint): string {
 
 /** The prediction alone. */
 export function predictionLines({ there, back }: Prediction, paint: Paint): string[] {
-  const plain = (hops: readonly Hop[]): Shown[] => hops.map((hop) => ({ hop, mark: ' ' }));
+  const plain = (hops: readonly Hop[]): ComparedHop[] => hops.map((hop) => ({ hop, mark: ' ' }));
   return [
     ...hopLines(plain(there.hops), paint),
     '',
@@ -86,8 +82,31 @@ export function predictionLines({ there, back }: Prediction, paint: Paint): stri
   ];
 }
 
+/** Prediction and observation side by side: marks are what was seen. */
+export function comparisonLines(
+  { there, back }: Prediction,
+  compared: Comparison,
+  notSeen: readonly string[],
+  paint: Paint,
+): string[] {
+  const { differences, words } = compared;
+  const seen = compared.outcome === 'delivered' || compared.outcome === 'left';
+  return [
+    ...hopLines(compared.there, paint),
+    '',
+    `predicted  ${outcomeLine(there, paint)}`,
+    `seen       ${seen ? paint.green('✓') : paint.red('✗')} ${words}`,
+    ...(back === undefined ? [] : backLines(back, paint, compared.back)),
+    ...(differences.length === 0
+      ? []
+      : ['', paint.bold('What differs:'), ...differences.map((one) => `  ${paint.red(one)}`)]),
+    ...remarks(there, back, paint),
+    ...notSeen.map((what) => paint.dim(`not looked at: ${what}`)),
+  ];
+}
+
 /** One line where all is well; all of it where it is not. */
-export function backLines(back: Path, paint: Paint, shown: readonly Shown[]): string[] {
+export function backLines(back: Path, paint: Paint, shown: readonly ComparedHop[]): string[] {
   if (back.outcome === 'delivered' && shown.every(({ mark }) => mark !== '✗')) {
     const rewritten = back.hops.filter((hop) => hop.rewritten !== undefined).map(({ words }) => words);
     const changes = rewritten.length === 0 ? '' : ` (${rewritten.join('; ')})`;

@@ -12,6 +12,8 @@ import type { Question, World } from './world.ts';
 export interface Sources {
   door: Door;
   readRuleset: ReadRuleset;
+  /** The namespace that is this host: a path; absent: that of this process. */
+  here?: string;
   /** Other hosts on this machine, by the name they are to have: paths of their namespaces. */
   hosts: ReadonlyMap<string, string>;
   /** Called with what the survey found, for the containers that are known. */
@@ -34,10 +36,10 @@ export interface Gathered {
 const MOST_ROUNDS = 64;
 
 export async function gather(sources: Sources): Promise<Gathered> {
-  const { door, readRuleset, hosts } = sources;
-  const namespaces = await survey(door, [...hosts.values()]);
+  const { door, readRuleset, hosts, here: ownPath = '/proc/self/ns/net' } = sources;
+  const namespaces = await survey(door, [ownPath, ...hosts.values()]);
   const containers = sources.containers(namespaces);
-  const here = identityOf('/proc/self/ns/net') ?? '';
+  const here = identityOf(ownPath) ?? '';
   const placeOf = places(namespaces, containers, hosts, here);
   const snapshots = new Map<string, Snapshot>();
   const snapshot = async (identity: string): Promise<Snapshot> => {
