@@ -10,12 +10,17 @@ const SUITES = [
   'loopback',
   'vxlan',
   'routed',
+  'macvlan',
+  'tap',
+  'host-device',
   'check',
   'refusal',
   'removal',
   'masquerade',
   'mac-filter',
   'concurrency',
+  'bandwidth',
+  'sbr',
 ];
 
 export function runSuites(way: Way): void {

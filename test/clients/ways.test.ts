@@ -13,11 +13,16 @@ import { weftIsMissing } from '../support/plugins.ts';
 const root = resolve(import.meta.dirname, '../..');
 const SUITES: readonly (readonly [suite: string, ...ways: Way[]])[] =
   process.env.WEFT_TEST_CLIENTS === 'all'
-    ? ['containerd', 'cri', 'podman', 'libcni', 'mixed'].map((suite) => [suite, 'agent', 'mixed'])
+    ? ['containerd', 'cri', 'podman', 'podman-macvlan', 'libcni', 'mixed'].map((suite) => [
+        suite,
+        'agent',
+        'mixed',
+      ])
     : [
         ['containerd', 'agent', 'mixed'],
         ['cri', 'agent'],
         ['podman', 'agent'],
+        ['podman-macvlan', 'mixed'],
         ['libcni', 'agent', 'mixed'],
       ];
 
