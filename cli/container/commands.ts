@@ -1,6 +1,10 @@
 /** The commands for containers: how they are called. */
-import { buildCommand } from '@stricli/core';
+import { buildCommand, type TypedPositionalParameter } from '@stricli/core';
+import { parseCount } from '../agent/flags.ts';
+import { parseSeconds } from '../agent/seconds.ts';
 import type { WeftContext } from '../context.ts';
+import { jsonFlag } from '../net/flags.ts';
+import type { ExecFlags } from './exec.ts';
 import {
   parseBytes,
   parseCpus,
@@ -10,11 +14,13 @@ import {
   parsePids,
   parsePublish,
   parseServer,
+  parseSignal,
   parseSysctl,
   parseVariable,
   parseVolume,
   type RunFlags,
 } from './flags.ts';
+import type { LogFlags } from './logs.ts';
 
 const toggle = (brief: string) => ({ kind: 'boolean', brief, optional: true, withNegated: false }) as const;
 const one = <T>(parse: (text: string) => T, placeholder: string, brief: string) =>
@@ -80,4 +86,136 @@ EXAMPLES
   },
 });
 
-export const containerCommands = { run } as const;
+const container = (brief: string): TypedPositionalParameter<string, WeftContext> => ({
+  brief,
+  placeholder: 'CONTAINER',
+  parse: String,
+  async proposeCompletions(partial) {
+    const { listContainers } = await import('../../runtime/container/store.ts');
+    return listContainers(this.ambient)
+      .map(({ spec }) => spec.name)
+      .filter((name) => name.startsWith(partial));
+  },
+});
+const oneContainer = {
+  kind: 'tuple',
+  parameters: [container('Name, id or the beginning of an id')],
+} as const;
+const someContainers = {
+  kind: 'array',
+  parameter: container('Names, ids or beginnings of ids'),
+  minimum: 1,
+} as const;
+
+const exec = buildCommand<ExecFlags, string[], WeftContext>({
+  loader: async () => (await import('./exec.ts')).exec,
+  parameters: {
+    flags: {
+      env: many(parseVariable, 'K=V', 'Variable of the environment'),
+      workdir: one(String, 'DIR', 'Working folder [that of the container]'),
+      interactive: toggle('Pass standard input on'),
+      tty: toggle('Give it a terminal'),
+    },
+    aliases: { e: 'env', i: 'interactive', t: 'tty', w: 'workdir' },
+    positional: {
+      kind: 'array',
+      parameter: {
+        ...container('Container, then the command and its arguments'),
+        placeholder: 'CONTAINER COMMAND',
+      },
+      minimum: 2,
+    },
+  },
+  docs: {
+    brief: 'Run another command in a container that runs',
+    fullDescription:
+      'Its exit status is that of the command; 126 when it is not executable, 127 when it is not there.\n\nEXAMPLES\n  weft exec web ip -brief address\n  weft exec -it web sh',
+  },
+});
+
+const ps = buildCommand<{ all?: boolean; json?: boolean; quiet?: boolean }, [], WeftContext>({
+  loader: async () => (await import('./list.ts')).ps,
+  parameters: {
+    flags: { all: toggle('Those that have ended, too'), quiet: toggle('Ids alone'), json: jsonFlag },
+    aliases: { a: 'all', q: 'quiet' },
+  },
+  docs: { brief: 'List containers' },
+});
+
+const inspect = buildCommand<object, [string], WeftContext>({
+  loader: async () => (await import('./list.ts')).inspect,
+  parameters: { flags: {}, positional: oneContainer },
+  docs: { brief: 'Print everything that is known of a container, as JSON' },
+});
+
+const logs = buildCommand<LogFlags, [string], WeftContext>({
+  loader: async () => (await import('./logs.ts')).logs,
+  parameters: {
+    flags: {
+      follow: toggle('Go on until the container ends'),
+      timestamps: toggle('Say when each line was written'),
+      tail: one(parseCount, 'N', 'The last N lines alone'),
+    },
+    aliases: { f: 'follow', n: 'tail', t: 'timestamps' },
+    positional: oneContainer,
+  },
+  docs: { brief: 'Print what a container wrote, each stream to its own' },
+});
+
+const stop = buildCommand<{ time: number }, string[], WeftContext>({
+  loader: async () => (await import('./end.ts')).stop,
+  parameters: {
+    flags: {
+      time: {
+        kind: 'parsed',
+        parse: parseSeconds,
+        brief: 'SECONDS between TERM and KILL',
+        placeholder: 'SECONDS',
+        default: '10',
+      },
+    },
+    aliases: { t: 'time' },
+    positional: someContainers,
+  },
+  docs: {
+    brief: 'End containers: TERM to the first process, KILL after a while',
+    fullDescription:
+      'A first process without a handler for TERM ignores it, since it is PID 1: then KILL ends it. "weft run --init" puts\nan init there that passes TERM on.',
+  },
+});
+
+const kill = buildCommand<{ signal: number }, string[], WeftContext>({
+  loader: async () => (await import('./end.ts')).kill,
+  parameters: {
+    flags: {
+      signal: {
+        kind: 'parsed',
+        parse: parseSignal,
+        brief: 'Name or number of the signal',
+        placeholder: 'SIGNAL',
+        default: 'KILL',
+      },
+    },
+    aliases: { s: 'signal' },
+    positional: someContainers,
+  },
+  docs: { brief: 'Send a signal to the first process of containers' },
+});
+
+const rm = buildCommand<{ force?: boolean }, string[], WeftContext>({
+  loader: async () => (await import('./end.ts')).rm,
+  parameters: {
+    flags: { force: toggle('End those that run') },
+    aliases: { f: 'force' },
+    positional: someContainers,
+  },
+  docs: { brief: 'Remove containers: their files, output and exit status' },
+});
+
+const gc = buildCommand<{ json?: boolean }, [], WeftContext>({
+  loader: async () => (await import('./end.ts')).gc,
+  parameters: { flags: { json: jsonFlag } },
+  docs: { brief: 'Remove what containers left behind whose monitor or maker was killed' },
+});
+
+export const containerCommands = { run, exec, ps, logs, stop, kill, rm, inspect, gc } as const;

@@ -2,7 +2,7 @@
 import { clean, remove } from '../../runtime/container/lifecycle.ts';
 import { findContainer } from '../../runtime/container/store.ts';
 import type { WeftContext } from '../context.ts';
-import { makerFrom } from './run.ts';
+import { makerFrom } from './maker.ts';
 
 /** Returns the exit status. */
 export async function ended(context: WeftContext, [id = '']: readonly string[]): Promise<number> {

@@ -1,5 +1,5 @@
 /** Options of `weft run`, and how their values are read. */
-import { availableParallelism } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
 import type { PortMapping } from '../../runtime/container/ports.ts';
 import { type BindMount, NAMESPACE_KINDS, type NamespaceKind } from '../../runtime/container/spec.ts';
@@ -135,4 +135,13 @@ export function parseSysctl(text: string): readonly [string, string] {
 export function parseServer(text: string): string {
   if (/^[0-9a-fA-F:.]+$/.test(text)) return text;
   throw new UsageError(`found ${JSON.stringify(text)}, wanted an IP address`);
+}
+
+/** The name or number of a signal: `TERM`, `SIGTERM`, `15`. Throws UsageError. */
+export function parseSignal(text: string): number {
+  const names = constants.signals as Readonly<Record<string, number>>;
+  const name = text.toUpperCase();
+  const found = names[name] ?? names[`SIG${name}`] ?? Number(text);
+  if (Number.isInteger(found) && found > 0 && found < 65) return found;
+  throw new UsageError(`found ${JSON.stringify(text)}, wanted a signal, such as TERM, HUP or 9`);
 }

@@ -1,24 +1,12 @@
 /** `weft run` */
-import { join } from 'node:path';
 import { clean, type Made, type Maker, make, remove, start } from '../../runtime/container/lifecycle.ts';
 import { StartError } from '../../runtime/container/start.ts';
 import type { WeftContext } from '../context.ts';
 import { UsageError } from '../context.ts';
-import { pluginPath } from '../path.ts';
 import type { RunFlags } from './flags.ts';
+import { makerFrom } from './maker.ts';
 import { relay, windowSize } from './relay.ts';
 import { plainDefaults, specification } from './specification.ts';
-
-/** Who makes containers when a person types a command. */
-export function makerFrom(context: WeftContext): Maker {
-  const { ambient, home } = context;
-  return {
-    ambient,
-    path: pluginPath(context, undefined),
-    monitor: join(home, 'weft-monitor'),
-    weft: join(home, 'weft'),
-  };
-}
 
 export async function run(this: WeftContext, flags: RunFlags, ...words: string[]): Promise<void> {
   if (flags.detach && (flags.interactive || flags.tty))

@@ -117,21 +117,67 @@ function rootSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
 }
 
 function lastSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
-  const { user, terminal, command, env } = spec;
+  return [
+    terminalStep(spec.terminal, prepared),
+    ...(spec.init ? [['die-with-parent'] satisfies Step, ['init'] satisfies Step] : []),
+    ...commandSteps(spec, prepared.filter),
+  ];
+}
+
+type Window = Pick<Prepared, 'rows' | 'columns'>;
+
+function terminalStep(terminal: boolean, { rows = 24, columns = 80 }: Window): Step {
+  return terminal ? ['terminal', rows, columns] : ['session'];
+}
+
+/** What a process of a container gives up before it becomes its command. */
+function commandSteps(
+  { user, command, env, cwd }: Pick<ContainerSpec, 'user' | 'command' | 'env' | 'cwd'>,
+  filter: Uint8Array | undefined,
+): Step[] {
   const mask = capabilityMask(DEFAULT_CAPABILITIES);
   return [
-    ...(terminal
-      ? [['terminal', prepared.rows ?? 24, prepared.columns ?? 80] satisfies Step]
-      : [['session'] satisfies Step]),
-    ...(spec.init ? [['die-with-parent'] satisfies Step, ['init'] satisfies Step] : []),
     ['umask', 0o022],
     ['bound', mask],
     ['user', user.uid, user.gid, user.groups.join(',')],
     ['hold', user.uid === 0 ? mask : '0x0'],
     ['no-new-privileges'],
-    ...(prepared.filter ? [['filter', prepared.filter] satisfies Step] : []),
+    ...(filter ? [['filter', filter] satisfies Step] : []),
     ['die-with-parent'],
-    ['chdir', spec.cwd],
+    ['chdir', cwd],
     ['exec', command.length, ...command, ...env],
+  ];
+}
+
+/** Another command in a container that runs. */
+export interface Execution
+  extends Pick<ContainerSpec, 'command' | 'env' | 'cwd' | 'user' | 'terminal' | 'interactive'> {
+  /** The container's first process. */
+  pid: number;
+  namespaces: readonly NamespaceKind[];
+}
+
+/** The steps that bring a further command into a container: its namespaces, its cgroups, its limits on power. */
+export function executionSteps(
+  execution: Execution,
+  prepared: Pick<Prepared, 'cgroups' | 'filter' | 'rows' | 'columns'>,
+): Step[] {
+  const { pid, namespaces, terminal, interactive } = execution;
+  // Who joins a PID or time namespace is not in it himself: his children are.
+  const holdsForChildren = (kind: NamespaceKind) => kind === 'pid' || kind === 'time';
+  const forChildren = namespaces.filter(holdsForChildren);
+  const forItself = namespaces.filter((kind) => !holdsForChildren(kind));
+  return [
+    ...prepared.cgroups.map((path): Step => ['cgroup', path]),
+    ...(interactive ? [['input'] satisfies Step] : []),
+    ...(terminal ? [['on-terminal'] satisfies Step] : []),
+    ['process', pid],
+    ...(forChildren.length > 0 ? [['enter', ...forChildren] satisfies Step] : []),
+    ['clone'],
+    ...(forItself.length > 0 ? [['enter', ...forItself] satisfies Step] : []),
+    ...(namespaces.includes('user') ? [['user', 0, 0, ''] satisfies Step] : []),
+    ['await'],
+    terminalStep(terminal, prepared),
+    ...commandSteps(execution, prepared.filter),
   ];
 }

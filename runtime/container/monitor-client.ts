@@ -102,6 +102,12 @@ export class MonitorClient {
     this.#send('K', Uint8Array.of(number));
   }
 
+  /** Resolves when everything that was said is on its way. */
+  async finish(): Promise<void> {
+    await new Promise<void>((resolve) => this.#stream.end(resolve));
+    this.#stream.destroy();
+  }
+
   close(): void {
     this.#stream.end();
     this.#stream.destroy();

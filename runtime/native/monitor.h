@@ -56,7 +56,7 @@ int run_mount_step(const Step &step);
 // Closes what was taken and not placed.
 void forget_trees();
 int run_identity_step(const Step &step);
-// enter PID KIND...: joins namespaces of a process; those of `pid` hold for children only.
+// process PID | enter KIND...: joins namespaces of that process; those of `pid` and `time` hold for children only.
 int enter_step(const Step &step);
 
 // Everything after `clone`: never returns. The exit status is seen by nobody but through the channel.

@@ -135,12 +135,14 @@ int write_file(const char *path, const char *data, size_t length, int flags) {
 }
 
 int enter_step(const Step &step) {
+  // Opened by the monitor: inside a PID namespace the process has another number, or none.
+  static int process = -1;
+  if (strcmp(step.name(), "process") == 0) {
+    process = static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(number(step.argument(0))), 0));
+    return process < 0 ? errno : 0;
+  }
   if (strcmp(step.name(), "enter") != 0) return kUnknownStep;
   int kinds = 0;
-  for (size_t kind = 1; kind + 1 < step.count; kind++) kinds |= static_cast<int>(namespace_flag(step.argument(kind)));
-  const int process = static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(number(step.argument(0))), 0));
-  if (process < 0) return errno;
-  const int error = setns(process, kinds) == 0 ? 0 : errno;
-  close(process);
-  return error;
+  for (size_t kind = 0; kind + 1 < step.count; kind++) kinds |= static_cast<int>(namespace_flag(step.argument(kind)));
+  return setns(process, kinds) == 0 ? 0 : errno;
 }

@@ -1,0 +1,47 @@
+/** `weft exec` */
+import { execute } from '../../runtime/container/execute.ts';
+import { StartError, startContainer } from '../../runtime/container/start.ts';
+import { findContainer } from '../../runtime/container/store.ts';
+import { UsageError, type WeftContext } from '../context.ts';
+import { makerFrom } from './maker.ts';
+import { relay, windowSize } from './relay.ts';
+
+export interface ExecFlags {
+  interactive?: boolean;
+  tty?: boolean;
+  env?: readonly string[];
+  workdir?: string;
+}
+
+export async function exec(this: WeftContext, flags: ExecFlags, ...words: string[]): Promise<void> {
+  const [name = '', command, ...rest] = words;
+  if (command === undefined)
+    throw new UsageError('which command? give one after the container, such as "sh"');
+  const container = findContainer(this.ambient, name);
+  const { spec } = container;
+  const terminal = flags.tty ?? false;
+  const input = flags.interactive ?? false;
+  const asked = {
+    command: [command, ...rest] as const,
+    env: [...spec.env, ...(terminal ? ['TERM=xterm'] : []), ...(flags.env ?? [])],
+    cwd: flags.workdir ?? spec.cwd,
+    ...{ user: spec.user, terminal, interactive: input },
+  };
+  try {
+    const executing = await execute(makerFrom(this), container, asked, terminal ? windowSize() : undefined);
+    const { created, steps } = executing;
+    try {
+      created.client.attach();
+      await startContainer(created, steps);
+      const { status } = await relay(created.client, created.told, { input, terminal });
+      this.endWith(status ?? 125);
+    } finally {
+      created.client.close();
+      executing.forget();
+    }
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    this.terminal.err(`weft: ${error.message}\n`);
+    this.endWith(error.status);
+  }
+}

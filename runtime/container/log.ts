@@ -1,0 +1,92 @@
+/** A container's output as its monitor keeps it: records of stream, length and time (runtime/native/monitor.cc, Monitor::keep). */
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface LogRecord {
+  stream: 'stdout' | 'stderr';
+  /** Milliseconds since the epoch. */
+  time: number;
+  data: Buffer;
+}
+
+const HEADER = 13;
+const CHUNK = 64 * 1024;
+
+/** Reads one file from where it was left. */
+class LogFile {
+  readonly #fd: number;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(path: string) {
+    this.#fd = openSync(path, 'r');
+  }
+
+  /** Whole records that are there by now. */
+  *records(): Generator<LogRecord> {
+    const chunk = Buffer.alloc(CHUNK);
+    for (let count = readSync(this.#fd, chunk); count > 0; count = readSync(this.#fd, chunk)) {
+      this.#rest = Buffer.concat([this.#rest, chunk.subarray(0, count)]);
+      while (this.#rest.length >= HEADER && this.#rest.length >= HEADER + this.#rest.readUInt32LE(1)) {
+        const end = HEADER + this.#rest.readUInt32LE(1);
+        yield {
+          stream: this.#rest[0] === 'R'.charCodeAt(0) ? 'stderr' : 'stdout',
+          time: Number(this.#rest.readBigUInt64LE(5)),
+          data: Buffer.from(this.#rest.subarray(HEADER, end)),
+        };
+        this.#rest = this.#rest.subarray(end);
+      }
+    }
+  }
+
+  /** Whether a new file has taken this one's place. */
+  isReplaced(path: string): boolean {
+    return statSync(path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** Everything that is kept, the oldest first. */
+export function* readLog(folder: string): Generator<LogRecord> {
+  for (const name of ['log.1', 'log']) {
+    const path = join(folder, name);
+    if (!existsSync(path)) continue;
+    const file = new LogFile(path);
+    try {
+      yield* file.records();
+    } finally {
+      file.close();
+    }
+  }
+}
+
+/** Milliseconds between two looks for more. */
+const LOOK = 100;
+
+/** Everything that is kept and what comes, until `ended` says so and all is read. */
+export async function* followLog(folder: string, ended: () => boolean): AsyncGenerator<LogRecord> {
+  const path = join(folder, 'log');
+  if (existsSync(`${path}.1`)) {
+    const old = new LogFile(`${path}.1`);
+    yield* old.records();
+    old.close();
+  }
+  let file: LogFile | undefined;
+  try {
+    for (;;) {
+      const last = ended();
+      if (file === undefined && existsSync(path)) file = new LogFile(path);
+      if (file) yield* file.records();
+      if (file?.isReplaced(path)) {
+        yield* file.records();
+        file.close();
+        file = undefined;
+      } else if (last) return;
+      else await new Promise((resolve) => setTimeout(resolve, LOOK));
+    }
+  } finally {
+    file?.close();
+  }
+}
