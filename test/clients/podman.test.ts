@@ -11,6 +11,7 @@ import {
   makeOutside,
   OUTSIDE,
   ping,
+  SILENCE,
   UPLINK,
 } from '../support/host.ts';
 import { calls, expectWay, fillBin } from '../support/plugins.ts';
@@ -119,6 +120,26 @@ t.test('podman', async (t) => {
       'with the MTU that was asked for',
     );
     await podman('rm', '--force', '--time', '0', 'inside');
+  });
+
+  await t.test('isolated networks do not reach each other', async (t) => {
+    for (const [name, net] of [
+      ['red', '10.81.0.0/24'],
+      ['green', '10.82.0.0/24'],
+    ] as const)
+      await podman('network', 'create', '--disable-dns', '-o', 'isolate=true', '--subnet', net, name);
+    await run('--name', 'first', '--network', 'red');
+    await run('--name', 'second', '--network', 'green');
+    const { netns } = await settings('first');
+    t.notOk(await ping(netns, '10.82.0.2', SILENCE), 'from one to the other');
+    t.ok(await ping(netns, '10.79.0.2'), 'one that is not isolated');
+    t.ok(await ping(netns, OUTSIDE.v4));
+    await podman('rm', '--force', '--time', '0', 'first', 'second');
+    t.same(await firewallLines(host.netns, 'links-apart', '10.81.0.2', '"cni-podman2"'), [
+      'set links-apart {',
+      'iifname . iifname @links-apart oifname . oifname @links-apart iifname . oifname != @links-apart drop comment "weft/1 links apart"',
+    ]);
+    await podman('network', 'rm', 'red', 'green');
   });
 
   await t.test('removed, nothing is left', async (t) => {
