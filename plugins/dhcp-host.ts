@@ -100,7 +100,7 @@ class LinkWire implements Wire {
   }
 
   async receive(milliseconds: number): Promise<{ packet: Uint8Array; from: Uint8Array } | undefined> {
-    if (this.#arrived.length === 0) {
+    if (this.#arrived.length === 0 && this.#sockets.length > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, milliseconds);
         this.#wake = () => {
@@ -110,11 +110,13 @@ class LinkWire implements Wire {
       });
       this.#wake = undefined;
     }
+    if (this.#sockets.length === 0) throw new Error('broken off');
     return this.#arrived.shift();
   }
 
   close(): void {
     for (const socket of this.#sockets.splice(0)) socket.close();
+    this.#wake?.();
   }
 
   /** Who answers to a port that nobody listens to is told so, once the link has its address; a server may take that for a failure. */

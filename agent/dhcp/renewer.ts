@@ -1,5 +1,5 @@
 /** Keeps the DHCP leases of this host's containers (ipam/dhcp) for as long as they run: RFC 2131, section 4.4.5. */
-import { type BigIntStats, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { addressOf } from '../../cni/prefix.ts';
 import { acquire, extend, type Grant, NoLease, type Wire } from '../../ipam/dhcp/client.ts';
 import type { DhcpHost } from '../../ipam/dhcp/dhcp.ts';
@@ -11,7 +11,8 @@ import {
   heldOf,
   identityOf,
   type Lease,
-  wayOf,
+  type Need,
+  needOf,
 } from '../../ipam/dhcp/lease.ts';
 import { dropLease, leaseFiles, readLease, replaceLease } from '../../ipam/dhcp/store.ts';
 
@@ -21,6 +22,8 @@ export type Outcome =
   | 'renewed'
   /** Nobody answered; it is asked again. */
   | 'unanswered'
+  /** Nobody answered, and its time is over. */
+  | 'expired'
   /** The server took the address back, and does not give it again. */
   | 'lost'
   /** The container's namespace or link is gone. */
@@ -28,8 +31,17 @@ export type Outcome =
   /** The attempt failed in this host. */
   | 'failed';
 
+export interface Attempt {
+  /** As it was before. */
+  lease: Lease;
+  outcome: Outcome;
+  words: string;
+  /** The one before ended in the same way. */
+  repeated: boolean;
+}
+
 export interface RenewerHooks {
-  attempted(lease: Lease, outcome: Outcome, words: string): void;
+  attempted(attempt: Attempt): void;
   /** The folder could not be read. */
   failed(error: unknown): void;
 }
@@ -55,12 +67,15 @@ interface Entry {
   /** Seconds since boot. */
   due: number;
   busy: boolean;
+  /** Of the last attempt. */
+  outcome: Outcome | undefined;
 }
 
 export class Renewer {
   readonly #options: RenewerOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #running = new Set<Promise<void>>();
+  readonly #wires = new Set<Wire>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -84,25 +99,27 @@ export class Renewer {
     this.#begin();
   }
 
-  /** Resolves when no attempt is under way. */
+  /** Breaks off what is under way: whoever comes next asks again. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    for (const wire of this.#wires) wire.close();
     await Promise.all(this.#running);
   }
 
   #read(): void {
     const { folder, host } = this.#options;
-    const files = leaseFiles(folder);
-    for (const known of this.#entries.keys()) if (!files.includes(known)) this.#entries.delete(known);
+    const files = new Set(leaseFiles(folder));
+    for (const known of this.#entries.keys()) if (!files.has(known)) this.#entries.delete(known);
     for (const file of files) {
-      const found = statSync(file, { bigint: true, throwIfNoEntry: false });
       const known = this.#entries.get(file);
-      const version = found && versionOf(found);
+      const version = versionOf(file);
       if (version === undefined || known?.version === version) continue;
       const lease = readLease(file, host.boot());
-      if (lease) this.#entries.set(file, { version, lease, due: dueOf(lease), busy: false });
-      else this.#entries.delete(file);
+      if (!lease) this.#entries.delete(file);
+      // What an attempt is under way for gets its time from that.
+      else if (known?.busy) Object.assign(known, { version, lease });
+      else this.#entries.set(file, { version, lease, due: dueOf(lease), busy: false, outcome: undefined });
     }
   }
 
@@ -114,7 +131,6 @@ export class Renewer {
       if (entry.due > now || this.#running.size >= MOST_AT_ONCE) break;
       entry.busy = true;
       const work = this.#attempt(file, entry).finally(() => {
-        entry.busy = false;
         this.#running.delete(work);
         this.look();
       });
@@ -132,15 +148,15 @@ export class Renewer {
   async #attempt(file: string, entry: Entry): Promise<void> {
     const { host, hooks } = this.#options;
     const { lease } = entry;
-    const next = wayOf(lease, host.now());
+    const next = needOf(lease, host.now());
     if (next === undefined) {
-      entry.due = dueOf(lease);
+      Object.assign(entry, { due: dueOf(lease), busy: false });
       return;
     }
     let outcome: Outcome = 'failed';
     let words = '';
     try {
-      ({ outcome, words } = await this.#ask(lease, next.way));
+      ({ outcome, words } = await this.#ask(lease, next.need));
       // What nobody can use any more, and whose time is over, is forgotten: the DEL of its container may never come.
       if (outcome === 'gone' && host.now() > expiryOf(lease)) {
         await dropLease(this.#options.folder, this.#options.lock, file, host.boot());
@@ -148,11 +164,15 @@ export class Renewer {
     } catch (error) {
       words = String(error);
     }
-    entry.due = againAt(lease, next.late, host.now());
-    hooks.attempted(lease, outcome, words);
+    if (this.#closed) return;
+    this.look();
+    const due = outcome === 'renewed' ? dueOf(entry.lease) : againAt(lease, next.late, host.now());
+    const repeated = outcome === entry.outcome;
+    Object.assign(entry, { due, outcome, busy: false });
+    hooks.attempted({ lease, outcome, words, repeated });
   }
 
-  async #ask(lease: Lease, way: 'renew' | 'rebind' | 'reboot'): Promise<{ outcome: Outcome; words: string }> {
+  async #ask(lease: Lease, need: Need): Promise<{ outcome: Outcome; words: string }> {
     const { host } = this.#options;
     let wire: Wire;
     try {
@@ -160,40 +180,47 @@ export class Renewer {
     } catch (error) {
       return { outcome: 'gone', words: String(error) };
     }
+    this.#wires.add(wire);
     try {
       if (wire.sandbox !== lease.sandbox) return { outcome: 'gone', words: `${lease.netns} is another now` };
-      const waits = this.#waits(lease, way);
+      if (need === 'anew') return await this.#anew(lease, wire, lease.lost);
       const asked = host.now();
-      const answer = await extend(wire, identityOf(lease), heldOf(lease), way, waits);
-      if (answer === undefined) return { outcome: 'unanswered', words: way };
-      if (typeof answer !== 'string') return await this.#renewed(lease, answer, asked);
-      return await this.#again(lease, wire, answer || 'no reason given');
+      const answer = await extend(wire, identityOf(lease), heldOf(lease), need, this.#waits(lease, need));
+      if (typeof answer === 'string') return await this.#anew(lease, wire, answer || 'no reason given');
+      if (answer) return await this.#renewed(lease, answer, asked);
+      // A server that has forgotten the lease has nothing to say to a client that was rebooted (RFC 2131, section 4.3.2).
+      return need === 'reboot' ? await this.#anew(lease, wire) : { outcome: 'unanswered', words: need };
     } finally {
+      this.#wires.delete(wire);
       wire.close();
     }
   }
 
-  #waits({ seconds }: Lease, way: string): readonly number[] {
+  #waits({ seconds }: Lease, need: Need): readonly number[] {
     if (this.#options.host.waits) return this.#options.host.waits;
     // A lease of seconds has no time for patience with the one server while others may answer.
-    const most = way === 'reboot' ? Infinity : (seconds ?? Infinity) * 125;
+    const most = need === 'renew' || need === 'rebind' ? (seconds ?? Infinity) * 125 : Infinity;
     return WAITS.map((wait) => Math.min(wait, most));
   }
 
-  /** The same lease from the beginning: a server that forgot it may give it again. Another address is of no use to a container that runs. */
-  async #again(lease: Lease, wire: Wire, refusal: string): Promise<{ outcome: Outcome; words: string }> {
+  /**
+   * The same lease from the beginning: a server that forgot it may give it again. Another address is of no use to a container that runs.
+   * @param refusal of a server, before
+   */
+  async #anew(lease: Lease, wire: Wire, refusal?: string): Promise<{ outcome: Outcome; words: string }> {
     const { host, folder, lock } = this.#options;
     const asked = host.now();
     try {
       const only = addressOf(lease.address);
-      const grant = await acquire(wire, identityOf(lease), { only, waits: this.#waits(lease, 'reboot') });
+      const grant = await acquire(wire, identityOf(lease), { only, waits: this.#waits(lease, 'anew') });
       return await this.#renewed(lease, grant, asked);
     } catch (error) {
       if (!(error instanceof NoLease)) throw error;
-      // Silence after a refusal: whose the address is, nobody knows.
-      const words = `${refusal}; ${error.message}`;
+      // Silence alone takes nothing away; after a refusal it does.
+      if (refusal === undefined && !error.refused) return { outcome: 'expired', words: error.message };
+      const words = [refusal, error.message].filter((part) => part !== undefined).join('; ');
       if (lease.lost === undefined) await replaceLease(folder, lock, lease, { ...lease, lost: words });
-      return { outcome: 'lost', words };
+      return { outcome: 'lost', words: lease.lost ?? words };
     }
   }
 
@@ -207,7 +234,11 @@ export class Renewer {
   }
 }
 
-const versionOf = ({ ino, mtimeNs }: BigIntStats) => `${ino} ${mtimeNs}`;
+/** Undefined where the file has just gone. */
+function versionOf(file: string): string | undefined {
+  const found = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.ino} ${found.mtimeNs}`;
+}
 
 /** What the server says otherwise than it did at ADD; the container keeps what ADD gave it. */
 function changesOf(old: Lease, now: Lease): string {

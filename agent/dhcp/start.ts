@@ -6,7 +6,7 @@ import { leaseFolder, renewedLock } from '../../ipam/dhcp/store.ts';
 import { dhcpHost } from '../../plugins/dhcp-host.ts';
 import { watchFolder } from '../cluster/watch-folder.ts';
 import type { AgentEvents } from '../events.ts';
-import { type Outcome, Renewer } from './renewer.ts';
+import { type Attempt, Renewer } from './renewer.ts';
 
 /** Milliseconds: a lease that ADD has just got is not due for some time. */
 const SETTLE = 20;
@@ -27,9 +27,9 @@ export async function startRenewal(ambient: Ambient, log: Logger, events: AgentE
   const renewer = new Renewer({
     ...{ folder, host, lock: (path) => ambient.lock(path) },
     hooks: {
-      attempted: (lease, outcome, words) => {
-        events.emit({ event: 'lease', outcome });
-        tell(log, lease, outcome, words);
+      attempted: (attempt) => {
+        events.emit({ event: 'lease', outcome: attempt.outcome });
+        tell(log, attempt);
       },
       failed: (error) => log.warn({ error: String(error) }, 'the DHCP leases could not be looked at'),
     },
@@ -46,18 +46,24 @@ export async function startRenewal(ambient: Ambient, log: Logger, events: AgentE
   };
 }
 
-function tell(log: Logger, lease: Lease, outcome: Outcome, words: string): void {
+const WORDS = {
+  unanswered: ['warn', 'no DHCP server answers: the lease was not renewed, and is asked for again'],
+  expired: ['error', 'DHCP lease expired: no server answers, its container keeps the address'],
+  lost: ['error', 'DHCP address lost: its container uses what may be given to others'],
+  gone: ['debug', 'the container of a DHCP lease is gone'],
+  failed: ['warn', 'the DHCP lease could not be asked for'],
+} as const;
+
+function tell(log: Logger, { lease, outcome, words, repeated }: Attempt): void {
   const { network, containerId, ifname, address, server } = lease;
   const what = { network, containerId, ifname, address, server, ...(words !== '' && { words }) };
-  if (outcome === 'renewed' && lease.lost !== undefined)
-    log.warn(what, 'DHCP address is the containers again');
-  else if (outcome === 'renewed' && words !== '') {
-    log.warn(what, 'DHCP lease renewed, and the server changed what the container does not learn of');
-  } else if (outcome === 'renewed') log.debug(what, 'DHCP lease renewed');
-  else if (outcome === 'unanswered') log.warn(what, 'no DHCP server answers, the lease was not renewed');
-  else if (outcome === 'gone') log.debug(what, 'the container of a DHCP lease is gone');
-  else if (outcome === 'failed') log.warn(what, 'the DHCP lease could not be renewed');
-  else log.error(what, 'DHCP address lost: its container uses what may be given to others');
+  if (outcome !== 'renewed') {
+    const [level, message] = WORDS[outcome];
+    log[repeated ? 'debug' : level](what, message);
+  } else if (lease.lost !== undefined) log.warn(what, "DHCP address is its container's again");
+  else if (words !== '')
+    log.warn(what, 'DHCP lease renewed; what the server changed, the container does not learn');
+  else log.debug(what, 'DHCP lease renewed');
 }
 
 function countStates(leases: readonly Lease[], now: number): ReturnType<Renewal['states']> {

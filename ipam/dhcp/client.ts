@@ -23,7 +23,7 @@ export interface Wire {
   readonly sandbox: string;
   /** Throws an Error with `code` (ENETDOWN, ENXIO: the link is gone). */
   send(packet: Uint8Array, to: Uint8Array): void;
-  /** The next packet to the client's port; undefined after so many milliseconds without. */
+  /** The next packet to the client's port; undefined after so many milliseconds without. Throws an Error once it is closed. */
   receive(milliseconds: number): Promise<{ packet: Uint8Array; from: Uint8Array } | undefined>;
   close(): void;
 }

@@ -59,14 +59,17 @@ export function granted({ terms, serverMac }: Grant, asked: number) {
   };
 }
 
+/** As a client that has no lease: from the beginning, but for the same address. */
+export type Need = Way | 'anew';
+
 /** What has to be asked by now; undefined: nothing. `late` is when the way that comes after begins, in seconds since boot. */
-export function wayOf(lease: Lease, now: number): { way: Way; late: number } | undefined {
+export function needOf(lease: Lease, now: number): { need: Need; late: number } | undefined {
   const { obtained, seconds, t1, t2 } = lease;
-  if (lease.lost !== undefined) return { way: 'reboot', late: Infinity };
+  if (lease.lost !== undefined) return { need: 'anew', late: Infinity };
   if (seconds === null || t1 === null || t2 === null || now < obtained + t1) return undefined;
-  if (now < obtained + t2) return { way: 'renew', late: obtained + t2 };
-  if (now < obtained + seconds) return { way: 'rebind', late: obtained + seconds };
-  return { way: 'reboot', late: Infinity };
+  if (now < obtained + t2) return { need: 'renew', late: obtained + t2 };
+  if (now < obtained + seconds) return { need: 'rebind', late: obtained + seconds };
+  return { need: 'reboot', late: Infinity };
 }
 
 /** When it is to be looked at first, in seconds since boot; Infinity for a lease without end. */
@@ -84,7 +87,7 @@ const PAUSE = 60;
 
 /** When to ask again after silence: half of what is left of this phase, but not all the time. In seconds since boot. */
 export function againAt(lease: Lease, late: number, now: number): number {
-  const shortest = Math.min(PAUSE, Math.max(1, (lease.seconds ?? PAUSE) / 8));
+  const shortest = Math.min(PAUSE, Math.max(1, (lease.t1 ?? PAUSE) / 4));
   if (!Number.isFinite(late)) return now + shortest;
   return Math.min(late, now + Math.max(shortest, (late - now) / 2));
 }
