@@ -31,7 +31,7 @@ node_modules/.installed: package.json package-lock.json .taprc
 
 build: dist/bin/weft ## make the executables: dist/bin/{weft,bridge,ptp,...}
 
-build/Release/weft.node: node_modules/.installed binding.gyp $(wildcard netlink/native/* bin/launcher/* runtime/native/*)
+build/Release/weft.node: node_modules/.installed binding.gyp $(wildcard netlink/native/* bin/launcher/* runtime/native/* scripts/seccomp/*.cc)
 	echo 'addon and launcher'
 	$(BIN)/node-gyp configure build $(NODE_DIR) --loglevel=error >build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
 	rm -f build.log
@@ -81,7 +81,7 @@ install: build ## put the executables where runtimes look, weft on the path, and
 	sed 's#/opt/cni/bin#$(BINDIR)#' contrib/systemd/weft-agent.service >$(DESTDIR)$(UNITDIR)/weft-agent.service
 
 uninstall: ## take away what `make install` put there
-	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-monitor weft-core.* weft-cli.cjs weft-execa.cjs weft-agent.cjs bridge ptp loopback vxlan routed portmap tuning firewall bandwidth sbr host-local static dhcp
+	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-monitor weft-seccomp.bpf weft-core.* weft-cli.cjs weft-execa.cjs weft-agent.cjs bridge ptp loopback vxlan routed portmap tuning firewall bandwidth sbr host-local static dhcp
 	rm -f $(DESTDIR)$(SBINDIR)/weft $(DESTDIR)$(UNITDIR)/weft-agent.service
 
 clean: ## remove what was built

@@ -16,6 +16,14 @@
       "libraries": ["-pthread"]
     },
     {
+      # At build time only: makes the default filter of system calls out of a profile.
+      "target_name": "weft-seccomp",
+      "type": "executable",
+      "sources": ["scripts/seccomp/compile.cc"],
+      "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra"],
+      "libraries": ["-lseccomp"]
+    },
+    {
       "target_name": "weft-launcher",
       "type": "executable",
       "sources": ["<!@(ls bin/launcher/*.cc)"],

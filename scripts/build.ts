@@ -6,12 +6,23 @@
  * Usage: tsx scripts/build.ts [--out dist/bin]
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, linkSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { writeMembership } from '../ipam/cluster/membership.ts';
 import { PLUGIN_NAMES } from '../plugins/registry.ts';
+import { DEFAULT_CAPABILITIES } from '../runtime/container/capabilities.ts';
+import { type Profile, rulesOf } from './seccomp/profile.ts';
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: 'dist/bin' } } });
 const root = path.resolve(import.meta.dirname, '..');
@@ -87,6 +98,17 @@ function placeFiles(): void {
   for (const name of PLUGIN_NAMES) linkSync(launcher, path.join(out, name));
 }
 
+/** Of containers-common, the profile that Podman and others keep. */
+const PROFILE = '/usr/share/containers/seccomp.json';
+
+/** The default filter of system calls for `weft run`. */
+function writeFilter(): void {
+  const profile = JSON.parse(readFileSync(PROFILE, 'utf8')) as Profile;
+  const rules = rulesOf(profile, DEFAULT_CAPABILITIES, process.arch);
+  const filter = execFileSync(path.join(root, 'build/Release/weft-seccomp'), { input: rules.join('\n') });
+  writeFileSync(path.join(out, 'weft-seccomp.bpf'), filter);
+}
+
 /** What the cache is to have: ADD and DEL of these. */
 function warmUpConfigurations(): { type: string; [key: string]: unknown }[] {
   const common = { cniVersion: '1.0.0', name: 'warm-up' };
@@ -149,6 +171,7 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await bundle();
 placeFiles();
+writeFilter();
 warmUp();
 rmSync(target, { recursive: true, force: true });
 renameSync(out, target);

@@ -6,7 +6,8 @@
 #   bench  demo, the plugins that are compared with, and what traces
 set -euo pipefail
 
-build=(g++ make python3 musl-dev)
+# libseccomp and the profile of containers-common: the filter of system calls for containers.
+build=(g++ make python3 musl-dev libseccomp-dev golang-github-containers-common)
 demo=("${build[@]}" iproute2 iptables nftables iputils-ping tcpdump iperf3)
 # shellcheck disable=SC2034 # read by name below
 test=("${demo[@]}" ipset conntrack strace jq procps bird2

@@ -1,5 +1,7 @@
 /** Who makes containers when a person types a command. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Maker } from '../../runtime/container/lifecycle.ts';
 import type { WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
@@ -11,5 +13,20 @@ export function makerFrom(context: WeftContext): Maker {
     path: pluginPath(context, undefined),
     monitor: join(home, 'weft-monitor'),
     weft: join(home, 'weft'),
+    filter: readFilter(join(home, 'weft-seccomp.bpf')),
   };
+}
+
+/** Throws CniError(io): without its filter no container is started. */
+function readFilter(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw new CniError(
+      ErrorCode.io,
+      `the filter of system calls cannot be read: ${file}; install the whole folder`,
+      undefined,
+      { cause },
+    );
+  }
 }

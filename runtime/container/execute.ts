@@ -42,7 +42,10 @@ export async function execute(
   const own = join(folder, 'exec', randomBytes(6).toString('hex'));
   mkdirSync(own, { recursive: true, mode: 0o700 });
   const cgroups = cgroupsOf(spec.id, cgroupParent(maker.ambient));
-  const steps = executionSteps({ ...asked, pid, namespaces: spec.namespaces }, { cgroups, ...window });
+  const steps = executionSteps(
+    { ...asked, pid, namespaces: spec.namespaces },
+    { cgroups, filter: maker.filter, ...window },
+  );
   try {
     const created = await createContainer(maker.monitor, own, steps, maker.ambient.env);
     return { created, steps, forget: () => forget(own) };

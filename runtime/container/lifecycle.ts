@@ -26,6 +26,8 @@ import {
 export interface Maker extends Caller {
   /** weft-monitor. */
   monitor: string;
+  /** Instructions of the filter of system calls (struct sock_filter). */
+  filter: Uint8Array;
   /** The `weft` executable: the monitor runs it when a container has ended. */
   weft: string;
 }
@@ -88,6 +90,7 @@ function prepare(maker: Maker, spec: ContainerSpec, folder: string, window: Wind
     rootSteps,
     root,
     taken: own ? [...mountsOf(spec), ...filesOf(spec, folder)] : [],
+    filter: maker.filter,
     ended: [maker.weft, '__ended', spec.id],
     ...window,
   };
