@@ -35,7 +35,7 @@ interface Note {
 /**
  * All that is known, sorted by id. Containers that have ended and were not detached are among them, without namespace.
  * @param cacheDir of libcni's results and weft's records
- * @param namespaces those that live; those that nobody wrote down count as containers where another one has the other end of their link
+ * @param namespaces those that live; but for the machine's own, those that nobody wrote down count as containers, too
  */
 export function listContainers(cacheDir: string, namespaces: ReadonlyMap<string, Surveyed>): Container[] {
   const known = new Map<string, Container>();
@@ -44,12 +44,10 @@ export function listContainers(cacheDir: string, namespaces: ReadonlyMap<string,
     known.set(note.id, withNote(found ?? { id: note.id, networks: [], addresses: [] }, note, namespaces));
   }
   const taken = new Set([...known.values()].map(({ namespace }) => namespace));
-  for (const one of namespaces.values()) {
-    if (taken.has(one.identity) || one.pids.includes(1)) continue;
-    const unknown = unrecorded(one);
-    if (!known.has(unknown.id)) known.set(unknown.id, unknown);
-  }
-  return [...known.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const others = [...namespaces.values()].filter(
+    ({ identity, pids }) => !taken.has(identity) && !pids.includes(1),
+  );
+  return [...known.values(), ...others.map(unrecorded)].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 function notes(cacheDir: string): Note[] {
@@ -163,13 +161,15 @@ export function findContainer(all: readonly Container[], word: string): Containe
     ({ id }) => word.length >= 2 && id.startsWith(word),
   ];
   for (const way of ways) {
-    const found = all.filter(way);
+    const matching = all.filter(way);
+    const recorded = matching.filter(({ networks }) => networks.length > 0);
+    const found = recorded.length > 0 ? recorded : matching;
     const places = new Set(found.map(({ namespace, id }) => namespace ?? id));
     if (places.size > 1) {
       const names = found.slice(0, 5).map(({ id, name }) => (name === undefined ? id : `${id} (${name})`));
       throw new CniError(
         ErrorCode.invalidEnvironment,
-        `${JSON.stringify(word)} may mean ${found.length} containers: ${names.join(', ')}: give more of the id`,
+        `${JSON.stringify(word)} may mean ${found.length} containers: ${names.join(', ')}: give more of the id, or the path of its namespace`,
       );
     }
     // The same namespace under two ids: the one that lives is as good as the other.
