@@ -4,6 +4,7 @@
  */
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { clocks, openTracefs } from '../../netlink/socket.ts';
+import type { Way } from './flow.ts';
 import { type Guard, startGuard } from './guard.ts';
 import type { SeenDrop, SeenPacket } from './request.ts';
 
@@ -16,13 +17,25 @@ const SAME = 5_000_000n;
 /** Nanoseconds after which the last sight of an address says nothing of who has it now. */
 const STALE = 2_000_000_000n;
 
-export interface DropWatch {
-  /** Reads what there was until now, and takes all away. */
-  finish(packets: readonly SeenPacket[]): Promise<SeenDrop[]>;
+/** With the packet itself, where that was seen on a link. */
+export interface FoundDrop extends SeenDrop {
+  packet?: SeenPacket;
 }
 
-/** Starts at once. Throws an Error with `code` where the machine has no tracing, or not for us. */
-export async function watchDrops(family: 4 | 6, pid: number): Promise<DropWatch> {
+export interface DropWatch {
+  /** Reads what there was until now, and takes all away. */
+  finish(packets: readonly SeenPacket[]): Promise<FoundDrop[]>;
+}
+
+/**
+ * Starts at once. `lengths`: of the IP packets that matter, so that on a busy host others do not push them out of the buffer; absent: any.
+ * Throws an Error with `code` where the machine has no tracing, or not for us.
+ */
+export async function watchDrops(
+  family: 4 | 6,
+  pid: number,
+  lengths?: readonly number[],
+): Promise<DropWatch> {
   const root = openTracefs();
   let guard: Guard | undefined;
   try {
@@ -40,7 +53,7 @@ export async function watchDrops(family: 4 | 6, pid: number): Promise<DropWatch>
       closeSync(root);
     };
     try {
-      configure(instance, family);
+      configure(instance, family, lengths);
     } catch (error) {
       await release();
       throw error;
@@ -76,12 +89,19 @@ function removeStale(instances: string): void {
   }
 }
 
-function configure(instance: string, family: 4 | 6): void {
+/** What stands before an IP packet: nothing, Ethernet; a tunnel over either family, without and with Ethernet of its own. */
+const IN_FRONT = [0, ETHERNET_HEADER, 50, 64, 70, 84];
+
+function configure(instance: string, family: 4 | 6, lengths: readonly number[] | undefined): void {
   const write = (file: string, text: string) => writeFileSync(`${instance}/${file}`, text);
   write('trace_clock', 'mono');
   write('buffer_size_kb', String(BUFFER));
   write('events/skb/kfree_skb/filter', `protocol == ${family === 4 ? 0x0800 : 0x86dd}`);
   for (const event of ['skb/kfree_skb', 'net/net_dev_queue', 'net/netif_receive_skb']) {
+    if (lengths !== undefined && event !== 'skb/kfree_skb') {
+      const all = new Set(lengths.flatMap((length) => IN_FRONT.map((more) => length + more)));
+      write(`events/${event}/filter`, [...all].map((length) => `len == ${length}`).join(' || '));
+    }
     write(`events/${event}/enable`, '1');
   }
 }
@@ -117,9 +137,9 @@ export function correlate(
   lines: readonly TraceLine[],
   packets: readonly SeenPacket[],
   pid: number,
-): SeenDrop[] {
+): FoundDrop[] {
   const sights = new Map<string, TraceLine>();
-  const drops: SeenDrop[] = [];
+  const drops: FoundDrop[] = [];
   for (const line of lines) {
     const { skbaddr = '', reason = '', location = '' } = line.fields;
     if (line.event !== 'kfree_skb') {
@@ -131,7 +151,16 @@ export function correlate(
     const seen = sight && line.at - sight.at < STALE ? packetOf(sight, packets) : undefined;
     if (seen !== undefined) {
       const { place, link } = seen;
-      drops.push({ at: line.at, reason, location, certainty: 'exact', place, link });
+      drops.push({
+        at: line.at,
+        reason,
+        location,
+        certainty: 'exact',
+        place,
+        link,
+        way: seen.way as Way,
+        packet: seen,
+      });
     } else if (sight === undefined && line.pid === pid) {
       drops.push({ at: line.at, reason, location, certainty: 'likely' });
     }

@@ -1,13 +1,15 @@
 /** The steps of a packet as hops, in the words and the shape of the prediction. */
 import type { Link } from '../../netlink/link.ts';
-import type { Owner } from '../owner.ts';
+import { NOBODY } from '../owner.ts';
+import { chainOwner } from '../owners.ts';
 import type { Packet } from '../packet/decode.ts';
 import type { Hop, Place, Tuple } from '../path/hop.ts';
 import { protocolNumber, sameTuple } from '../path/packet.ts';
-import type { Chain, Rule, Ruleset, Table } from '../ruleset/model.ts';
+import type { Ruleset } from '../ruleset/model.ts';
 import { isEcho, type Way } from './flow.ts';
 import type { Step } from './merge.ts';
 import type { ObservedHop, SeenPacket, SeenRule } from './request.ts';
+import { findRule } from './rule-words.ts';
 
 /** What is known of a namespace besides what was seen. */
 export interface Known {
@@ -21,8 +23,6 @@ export interface HopContext {
   start: bigint;
   known: (place: Place) => Known | undefined;
 }
-
-const NOBODY: Owner = { who: 'somebody else' };
 
 /** Addresses and ports of what people mean by the packet: within a tunnel, the inner one; of an echo, no identifier. */
 export function tupleOf(packet: Packet): Tuple | undefined {
@@ -46,12 +46,20 @@ export function hopsOf(steps: readonly Step[], context: HopContext): ObservedHop
     if (tuple === undefined) return;
     if (before !== undefined && !sameTuple(before, tuple)) rewrite(hops, before, tuple);
     const made =
-      'seen' in step ? linkHops(step.seen, steps[i - 1], context, tuple) : ruleHops(step.rule, context);
+      'seen' in step
+        ? linkHops(step.seen, seenBefore(steps, i, step.seen.place), context)
+        : ruleHops(step.rule, context);
     const at = Number((step.at - context.start) / 1000n);
     for (const hop of made)
       hops.push({ ...hop, tuple: hop.tuple ?? tuple, at, way: context.way } as ObservedHop);
   });
   return hops;
+}
+
+/** The last sight of it in this namespace. */
+function seenBefore(steps: readonly Step[], i: number, place: Place): SeenPacket | undefined {
+  const step = steps.slice(0, i).findLast((each) => 'seen' in each);
+  return step && 'seen' in step && step.seen.place.namespace === place.namespace ? step.seen : undefined;
 }
 
 /** Says where addresses changed: at the last rule of a nat chain, else by connection tracking alone. */
@@ -80,7 +88,7 @@ const TRANSLATES = /\b(?:[ds]nat|masquerade|redirect|SNAT|DNAT|MASQUERADE|REDIRE
 /** `tuple` where it is another than the packet's own. */
 type Made = Omit<Hop, 'tuple'> & { tuple?: Tuple };
 
-function linkHops(seen: SeenPacket, previous: Step | undefined, context: HopContext, _tuple: Tuple): Made[] {
+function linkHops(seen: SeenPacket, before: SeenPacket | undefined, context: HopContext): Made[] {
   const { place, link, direction, packet, length } = seen;
   const known = context.known(place);
   const found = known?.links.get(link);
@@ -94,21 +102,22 @@ function linkHops(seen: SeenPacket, previous: Step | undefined, context: HopCont
     const { source, destination } = packet.tuple;
     const words = `in a tunnel, VNI ${vni}, from ${source} to ${destination}`;
     const tunnel = { place, kind: 'tunnel', link: device ?? link, outer: packet.tuple, vni, words } as Made;
-    const before = previous && 'seen' in previous ? previous.seen : undefined;
-    const isKnown = before?.packet.vxlan !== undefined && before.place.namespace === place.namespace;
+    const isKnown = before?.packet.vxlan !== undefined;
     const outer = { ...hop, tuple: packet.tuple };
     if (isKnown) return [outer];
     return direction === 'out' ? [tunnel, outer] : [outer, tunnel];
   }
-  const bridge = bridged(seen, previous, known);
+  const bridge = bridged(seen, before, known);
   return bridge === undefined ? [hop] : [bridge, hop];
 }
 
 /** Out by one port of a bridge, right after it came in by another. */
-function bridged(seen: SeenPacket, previous: Step | undefined, known: Known | undefined): Made | undefined {
-  const before = previous && 'seen' in previous ? previous.seen : undefined;
-  if (before === undefined || before.place.namespace !== seen.place.namespace) return undefined;
-  if (before.direction !== 'in' || seen.direction !== 'out') return undefined;
+function bridged(
+  seen: SeenPacket,
+  before: SeenPacket | undefined,
+  known: Known | undefined,
+): Made | undefined {
+  if (before?.direction !== 'in' || seen.direction !== 'out') return undefined;
   const [from, to] = [known?.links.get(before.link), known?.links.get(seen.link)];
   if (from?.master === undefined || from.master !== to?.master) return undefined;
   const bridge = [...(known?.links.values() ?? [])].find(({ index }) => index === from.master)?.name;
@@ -117,42 +126,20 @@ function bridged(seen: SeenPacket, previous: Step | undefined, known: Known | un
   return { place: seen.place, kind: 'bridge', bridge, in: from.name, out: to.name, words } as Made;
 }
 
-/** Where a chain ends without a verdict, nothing was decided. */
+/** Where a chain ends without a verdict, nothing was decided; and an accepting policy is the end of every base chain. */
 function ruleHops(seen: SeenRule, context: HopContext): Made[] {
   const { place, family, table, chain, what, handle, position, verdict } = seen;
-  if (what === 'return') return [];
+  if (what === 'return' || (what === 'policy' && verdict === 'accept')) return [];
   const found = findRule(context.known(place)?.ruleset, seen);
-  // An accepting policy is the end of every chain, and says nothing.
-  if (what === 'policy' && verdict === 'accept') return [];
   const number = handle === undefined ? `rule ${position ?? '?'}` : `rule with handle ${handle}`;
   const text = what === 'policy' ? `policy ${verdict}` : (found.rule?.text ?? number);
   const words = `${family} ${table} ${chain}: ${text}`;
   return [
     {
       ...{ place, kind: 'rule', family, table, chain, text, words, verdict },
-      hook: found.chain?.base?.hook ?? '',
-      owner: found.rule?.owner ?? NOBODY,
+      hook: seen.hook ?? found.chain?.base?.hook ?? '',
+      owner: found.rule?.owner ?? (found.table && chainOwner(found.table, chain)) ?? NOBODY,
       ...(handle === undefined ? {} : { handle }),
     } as Made,
   ];
-}
-
-interface FoundRule {
-  table?: Table | undefined;
-  chain?: Chain | undefined;
-  rule?: Rule | undefined;
-}
-
-/** By handle; legacy iptables' by position. */
-function findRule(ruleset: Ruleset | undefined, seen: SeenRule): FoundRule {
-  const legacy = seen.position !== undefined;
-  const table = ruleset?.tables.find(
-    ({ variant, family, name }) =>
-      family === seen.family && name === seen.table && (variant === 'iptables-legacy') === legacy,
-  );
-  const chain = table?.chains.find(({ name }) => name === seen.chain);
-  const rule = chain?.rules.find((each) =>
-    legacy ? each.position === seen.position : each.handle === seen.handle,
-  );
-  return { table, chain, rule };
 }

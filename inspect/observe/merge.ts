@@ -1,5 +1,6 @@
 /** One packet's way out of what was seen of it: on links, by rules, in several namespaces. */
 
+import type { Place } from '../path/hop.ts';
 import { fingerprint, type Way } from './flow.ts';
 import type { SeenPacket, SeenRule } from './request.ts';
 
@@ -19,23 +20,46 @@ export function firstOf(packets: readonly SeenPacket[], way: Way): SeenPacket | 
     );
 }
 
+/** What is known of the links and rules that names and numbers stand for. */
+export interface Surroundings {
+  /** Names of a bridge's ports; none for another link. */
+  ports(place: Place, link: string): readonly string[];
+  /** Sorts rules that one packet meets at one link; undefined where they were not read. */
+  rank(rule: SeenRule): number | undefined;
+}
+
 /** All that was seen of one packet, told by what nothing on its way changes. */
-export function stepsOf(print: string, packets: readonly SeenPacket[], rules: readonly SeenRule[]): Step[] {
+export function stepsOf(
+  print: string,
+  packets: readonly SeenPacket[],
+  rules: readonly SeenRule[],
+  known: Surroundings,
+): Step[] {
   const seen = withoutRepetitions(packets.filter((each) => each.way && fingerprint(each.packet) === print));
-  const groups = groupsOf(rules).filter(([first]) => first?.packet && fingerprint(first.packet) === print);
+  const groups = ranked(
+    groupsOf(rules).filter(([first]) => first?.packet && fingerprint(first.packet) === print),
+    known,
+  );
   const items = [
     ...seen.map((each, index) => ({
       key: [each.at, index, 0, 0] as const,
       step: { seen: each, at: each.at },
     })),
     ...groups.flatMap((group, order) => {
-      const key = placeOf(group, seen);
+      const key = placeOf(group, seen, known);
       return group.map((rule) => ({ key: [...key, order] as const, step: { rule, at: key[0] } }));
     }),
   ];
   // Sorting is stable: the rules of a group stay in their order.
   items.sort((a, b) => compare(a.key, b.key));
   return items.map(({ step }) => step);
+}
+
+/** They come in order by one socket; by two (legacy iptables has its own), the hook and its priority say it. */
+function ranked(groups: SeenRule[][], known: Surroundings): SeenRule[][] {
+  const ranks = new Map(groups.map((group) => [group, group[0] && known.rank(group[0])]));
+  if ([...ranks.values()].includes(undefined)) return groups;
+  return [...groups].sort((a, b) => (ranks.get(a) ?? 0) - (ranks.get(b) ?? 0));
 }
 
 type Key = readonly [at: bigint, index: number, side: number, order: number];
@@ -82,12 +106,16 @@ function groupsOf(rules: readonly SeenRule[]): SeenRule[][] {
 function placeOf(
   [first]: readonly SeenRule[],
   seen: readonly SeenPacket[],
+  known: Surroundings,
 ): readonly [bigint, number, number] {
   const here = seen
     .map((each, index) => ({ each, index }))
     .filter(({ each }) => each.place.namespace === first?.place.namespace);
-  const on = (direction: 'in' | 'out', link: string | undefined) =>
-    here.find(({ each }) => each.direction === direction && each.link === link);
+  // A bridge that calls iptables for what it forwards says that it comes in by itself, which no packet socket sees.
+  const on = (direction: 'in' | 'out', link: string) =>
+    [[link], first === undefined ? [] : known.ports(first.place, link)]
+      .map((names) => here.find(({ each }) => each.direction === direction && names.includes(each.link)))
+      .find((found) => found !== undefined);
   const entered = first?.iif === undefined ? undefined : on('in', first.iif);
   if (entered !== undefined) return [entered.each.at, entered.index, 1];
   const left = first?.oif === undefined ? undefined : on('out', first.oif);

@@ -9,12 +9,14 @@ import { protocolNumber } from '../path/packet.ts';
 import { answerIn } from './answer.ts';
 import { type Capture, capture, linksOf, type OpenSite, tunnelPorts } from './capture.ts';
 import { type DropWatch, watchDrops } from './drops.ts';
-import { type Flow, fingerprint, isEcho, type Pattern } from './flow.ts';
-import { hopsOf, type Known, tupleOf } from './hops.ts';
-import { firstOf, stepsOf } from './merge.ts';
+import { type Flow, isEcho, type Pattern } from './flow.ts';
+import { tupleOf } from './hops.ts';
+import { hasLegacy, watchLegacy } from './legacy.ts';
+import { firstOf } from './merge.ts';
 import { openProbe, type Probe } from './probe.ts';
 import type { Answer, Observation, ObserveRequest, SeenPacket, SeenRule, Site } from './request.ts';
 import { watchRules } from './rules.ts';
+import { waysOf } from './ways.ts';
 
 /** What an observation needs of its surroundings. */
 export interface ObserveAmbient {
@@ -46,7 +48,7 @@ class Run {
   readonly #request: ObserveRequest;
   readonly #ambient: ObserveAmbient;
   readonly #sites: OpenSite[] = [];
-  readonly #closers: (() => void)[] = [];
+  readonly #closers: (() => Promise<void> | void)[] = [];
   readonly #captures: Capture[] = [];
   readonly #packets: SeenPacket[] = [];
   readonly #rules: SeenRule[] = [];
@@ -54,7 +56,9 @@ class Run {
   #probe: Probe | undefined;
   #drops: DropWatch | undefined;
   #refused: string | undefined;
-  #start = 0n;
+  #flow: Flow = { family: 4, protocol: 0, patterns: [], tunnels: [] };
+  /** Nanoseconds since 1970; what was seen before is no part of it, as not everybody looked yet. */
+  #start: bigint | undefined;
   /** Called at whatever is seen. */
   #look: () => void = () => {};
 
@@ -71,10 +75,11 @@ class Run {
       this.#sites.push({ ...site, ns, links: await linksOf(ns) });
     }
     this.#probe = await this.#openProbe();
-    const flow = this.#flow();
+    const flow = this.#makeFlow();
+    this.#flow = flow;
     await Promise.all(this.#sites.map((site) => this.#openSite(site, flow)));
     try {
-      this.#drops = await watchDrops(flow.family, this.#ambient.pid);
+      this.#drops = await watchDrops(flow.family, this.#ambient.pid, this.#probe?.lengths);
     } catch (error) {
       this.#notSeen.add(`why the kernel drops packets: ${(error as Error).message}`);
     }
@@ -94,7 +99,7 @@ class Run {
     return probe;
   }
 
-  #flow(): Flow {
+  #makeFlow(): Flow {
     const { tuple, rewritten } = this.#request;
     const protocol = protocolNumber(tuple.protocol);
     const own: Pattern =
@@ -111,22 +116,30 @@ class Run {
   async #openSite(site: OpenSite, flow: Flow): Promise<void> {
     const { mostPackets = 1000, snapLength = 256 } = this.#request;
     const captured = await capture(site, flow, snapLength, (packet) => {
+      if (this.#start === undefined || packet.at < this.#start) return;
       if (this.#packets.length < mostPackets) this.#packets.push(packet);
       else this.#notSeen.add(`packets after the first ${mostPackets}`);
       this.#look();
     });
     this.#captures.push(captured);
     this.#closers.push(() => captured.close());
+    const seen = (rule: SeenRule) => {
+      if (this.#rules.length < mostPackets * 10) this.#rules.push(rule);
+      this.#look();
+    };
+    try {
+      // First, so that it is there when packets are marked.
+      if (hasLegacy(site.ruleset)) {
+        const legacy = await watchLegacy(site, flow.family, seen);
+        this.#closers.push(() => legacy.close());
+      }
+    } catch (error) {
+      this.#notSeen.add(`rules of legacy iptables ${where(site.place)}: ${(error as Error).message}`);
+    }
     try {
       const table = `weft-trace-${this.#ambient.pid}`;
-      const watched = await watchRules(
-        ...([this.#ambient.door, site, flow, table] as const),
-        (rule) => {
-          if (this.#rules.length < mostPackets * 10) this.#rules.push(rule);
-          this.#look();
-        },
-        (words) => this.#notSeen.add(words),
-      );
+      const lacking = (words: string) => this.#notSeen.add(words);
+      const watched = await watchRules(this.#ambient.door, site, flow, table, seen, lacking);
       this.#closers.push(() => watched.close());
     } catch (error) {
       this.#notSeen.add(`rules of nf_tables ${where(site.place)}: ${(error as Error).message}`);
@@ -181,7 +194,7 @@ class Run {
 
   #answer(): Answer {
     const first = firstOf(this.#packets, 'there');
-    const found = answerIn(this.#packets, this.#request.sender, first?.at ?? this.#start);
+    const found = answerIn(this.#packets, this.#request.sender, first?.at ?? this.#start ?? 0n);
     if (found !== undefined) return found;
     return this.#refused === undefined ? { kind: 'none' } : { kind: 'refused', errno: this.#refused };
   }
@@ -191,37 +204,24 @@ class Run {
       const lost = captured.lost();
       if (lost > 0) this.#notSeen.add(`${lost} packets, for which there was no room`);
     }
-    const drops = (await this.#takeDrops()) ?? [];
-    const known = this.#known();
-    const ways = (['there', 'back'] as const).map((way) => {
-      const first = firstOf(this.#packets, way);
-      // What an output rule dropped was on no link.
-      const print = first?.packet ?? this.#rules.find(({ packet }) => packet !== undefined)?.packet;
-      if (print === undefined || (first === undefined && way === 'back')) return { first, hops: [] };
-      const steps = stepsOf(fingerprint(print), this.#packets, this.#rules);
-      return { first, hops: hopsOf(steps, { way, start: first?.at ?? this.#start, known }) };
-    });
-    const hops = ways.flatMap((each) => each.hops);
+    const { sender } = this.#request;
+    // Of an echo's answer the kernel says that no other program took it.
+    const drops = ((await this.#takeDrops()) ?? []).filter(
+      ({ way, place }) => way !== 'back' || place?.namespace !== sender?.place.namespace,
+    );
+    const answer = this.#answer();
+    const gathered = { flow: this.#flow, packets: this.#packets, rules: this.#rules, drops };
+    const hops = waysOf({ ...gathered, answer, sender, start: this.#start ?? 0n, sites: this.#sites });
     const tuple = hops[0]?.tuple;
     return {
       ...(tuple === undefined ? {} : { tuple }),
       hops,
       packets: [...this.#packets].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
       rules: this.#rules,
-      drops,
-      answer: this.#answer(),
+      drops: drops.map(({ packet: _, ...drop }) => drop),
+      answer,
       notSeen: [...this.#notSeen],
     };
-  }
-
-  #known(): (place: Place) => Known | undefined {
-    const all = new Map(
-      this.#sites.map((site) => {
-        const links = new Map([...site.links.values()].map((link) => [link.name, link]));
-        return [site.place.namespace, { links, ruleset: site.ruleset }];
-      }),
-    );
-    return ({ namespace }) => all.get(namespace);
   }
 
   async #takeDrops() {
@@ -231,7 +231,7 @@ class Run {
   }
 
   async close(): Promise<void> {
-    for (const close of this.#closers.splice(0).reverse()) close();
+    for (const close of this.#closers.splice(0).reverse()) await close();
     await this.#takeDrops();
   }
 }

@@ -25,6 +25,8 @@ export interface ProbeTarget {
 export interface Probe {
   /** Its port, or an echo's identifier: known before anything is sent, so that it can be listened for. */
   sourcePort: number;
+  /** Bytes that the IP packets may have which it sends, and those of answers, as far as one can know. */
+  lengths: readonly number[];
   /** Throws an Error with `code`: the sender's own kernel refuses. */
   send(): void;
   close(): void;
@@ -63,6 +65,7 @@ export async function openProbe(
         : readInetAddress(socket.name()).port;
     return {
       sourcePort,
+      lengths: lengthsOf(target),
       send: () => send(socket, type, target, sourcePort),
       close: () => socket.close(),
     };
@@ -70,6 +73,18 @@ export async function openProbe(
     socket.close();
     throw error;
   }
+}
+
+/** A SYN with all usual options, with fewer, and an answer without any. */
+const TCP_LENGTHS = [40, 32, 28, 24, 20];
+
+function lengthsOf({ family, protocol }: ProbeTarget): number[] {
+  const header = family === 4 ? 20 : 40;
+  const parts =
+    protocol === PROTOCOL.tcp ? TCP_LENGTHS : [protocol === PROTOCOL.sctp ? SCTP_LENGTH : 8 + PAYLOAD.length];
+  const own = parts.map((part) => header + part);
+  // An ICMP error has the packet that it is about within.
+  return [...own, ...own.map((length) => header + 8 + length)];
 }
 
 function send(socket: InsideSocket, type: number, target: ProbeTarget, sourcePort: number): void {
@@ -103,9 +118,12 @@ function internetChecksum(view: DataView): number {
   return ~sum & 0xffff;
 }
 
+/** Common header and an INIT chunk without parameters. */
+const SCTP_LENGTH = 12 + 20;
+
 /** RFC 9260, section 3.3.2: an INIT chunk. Whoever answers with INIT ACK keeps no state for it. */
 function sctpInit(sourcePort: number, destinationPort: number): Uint8Array {
-  const bytes = new Uint8Array(12 + 20);
+  const bytes = new Uint8Array(SCTP_LENGTH);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, sourcePort);
   view.setUint16(2, destinationPort);

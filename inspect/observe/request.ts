@@ -1,7 +1,7 @@
 /** What is asked of an observation, and what it answers. */
 import type { Packet } from '../packet/decode.ts';
 import type { Hop, Place, Tuple } from '../path/hop.ts';
-import type { Ruleset } from '../ruleset/model.ts';
+import type { HookName, Ruleset } from '../ruleset/model.ts';
 import type { Way } from './flow.ts';
 
 /** A network namespace to look into. */
@@ -67,6 +67,8 @@ export interface SeenRule {
   handle?: number;
   /** Legacy iptables: counted from 1 in its chain. */
   position?: number;
+  /** Legacy iptables tells it. */
+  hook?: HookName;
   verdict: string;
   iif?: string;
   oif?: string;
@@ -84,6 +86,8 @@ export interface SeenDrop {
   location: string;
   /** `exact` where the kernel's address of the packet ties it to a packet of ours on a link; `likely`: only time and protocol do. */
   certainty: 'exact' | 'likely';
+  /** Which way the packet went; absent where it never came to a link. */
+  way?: Way;
   /** Where it was seen last. */
   place?: Place;
   link?: string;

@@ -1,11 +1,12 @@
 /** A host with two containers on a bridge, an outside host, and servers: what packets are sent through. */
 import { stat } from 'node:fs/promises';
 import type { Test } from 'tap';
-import { type ObserveRequest, observe } from '../../inspect/observe/observe.ts';
-import type { Site } from '../../inspect/observe/request.ts';
-import type { Hop } from '../../inspect/path/hop.ts';
+import { type Observation, type ObserveRequest, observe } from '../../inspect/observe/observe.ts';
+import type { ObservedHop, Site } from '../../inspect/observe/request.ts';
 import type { Ruleset } from '../../inspect/ruleset/model.ts';
+import { readRuleset } from '../../inspect/ruleset/read.ts';
 import { openDoor } from '../../netlink/namespace.ts';
+import { realAmbient } from '../../runtime/ambient.ts';
 import { execIn, type Host, makeHost, makeOutside } from '../support/host.ts';
 
 export interface ObserveLab {
@@ -67,19 +68,33 @@ export async function makeLab(t: Test): Promise<ObserveLab> {
   return { host, site, sites: Object.values(site) };
 }
 
-/** Looks everywhere; the probe comes from the first container where nothing else is said. */
-export function look(
+/** What a namespace's rules are now, as the command reads them. */
+export async function rulesetOf({ path }: Site): Promise<Ruleset> {
+  const ns = await openDoor().open(path);
+  try {
+    return await readRuleset(ns, realAmbient({ PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }));
+  } finally {
+    ns.close();
+  }
+}
+
+/** Looks everywhere, with the host's rules; the probe comes from the first container where nothing else is said. */
+export async function look(
   { site, sites }: ObserveLab,
   tuple: ObserveRequest['tuple'],
   more: Partial<ObserveRequest> = {},
-  ruleset?: Ruleset,
-) {
-  const known = sites.map((each) => (ruleset && each === site.host ? { ...each, ruleset } : each));
+): Promise<Observation> {
+  const ruleset = await rulesetOf(site.host);
+  const known = sites.map((each) => (each === site.host ? { ...each, ruleset } : each));
   const request = { tuple, rewritten: [], sites: known, sender: site.one, seconds: 20, ...more };
-  return observe(request, { door: openDoor(), pid: process.pid });
+  return await observe(request, { door: openDoor(), pid: process.pid });
 }
 
 /** One line a hop. */
-export function lines(hops: readonly Hop[]): string[] {
-  return hops.map((hop) => `${hop.place.container ?? hop.place.host}: ${hop.words}`);
+export function lines(hops: readonly ObservedHop[], way: 'there' | 'back' = 'there'): string[] {
+  return hops
+    .filter((hop) => hop.way === way)
+    .map(
+      (hop) => `${hop.place.container ?? hop.place.host}: ${hop.words.replace(/\d{4,5}(?= →|$)/, 'PORT')}`,
+    );
 }
