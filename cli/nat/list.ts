@@ -30,7 +30,6 @@ export async function list(this: WeftContext, flags: ListFlags): Promise<Error |
     else terminal.out(lines(...table(rightAligned([HEAD, ...entries.map(row)]))));
     const found = await findingLines(findings, terminal);
     if (found.length > 0) terminal.out(lines('', ...found));
-    for (const words of unread) terminal.err(`not read: ${words}\n`);
   }
   return verdict(findings);
 }

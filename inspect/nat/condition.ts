@@ -19,8 +19,8 @@ const LISTS: Partial<Record<Field, Lists>> = {
 export function anyPacket(family: Table['family']): Condition {
   const lists = { protocols: [], sources: [], destinations: [], ports: [], in: [], out: [] };
   if (family === 'ip' || family === 'ip6')
-    return { family: family === 'ip' ? 4 : 6, ...lists, published: false };
-  return { ...lists, published: false };
+    return { family: family === 'ip' ? 4 : 6, ...lists, published: false, local: false };
+  return { ...lists, published: false, local: false };
 }
 
 /** The condition and what a rule wants besides; undefined where both cannot hold. */
@@ -31,12 +31,15 @@ export function narrowed(condition: Condition, matches: readonly Match[]): Condi
 }
 
 function oneMore(condition: Condition, match: Match): Condition | undefined {
-  if ('unknown' in match || match.not) return condition;
+  if ('unknown' in match) return condition;
   if ('mask' in match) {
-    return match.fields[0] === 'mark'
-      ? { ...condition, mark: markWords(match.value, match.mask) }
-      : condition;
+    const { mask, value, fields } = match;
+    // One bit that is not off is on.
+    const bit = match.not && value === 0 && (mask & (mask - 1)) === 0;
+    if (fields[0] !== 'mark' || (match.not && !bit)) return condition;
+    return { ...condition, mark: markWords(bit ? mask : value, mask) };
   }
+  if (match.not) return condition;
   if ('set' in match) {
     // Nothing but the set's name is said where its elements are not looked at one by one.
     const [field] = match.fields;
@@ -81,6 +84,10 @@ function withValues(condition: Condition, field: Field, values: readonly Value[]
   if (field === 'ctStatus' || field === 'ctState') {
     const published = values.length === 1 && values.some((value) => 'text' in value && value.text === 'dnat');
     return published ? { ...condition, published } : condition;
+  }
+  if (field === 'destinationType') {
+    const local = values.length === 1 && values.some((value) => 'text' in value && value.text === 'local');
+    return local ? { ...condition, local } : condition;
   }
   if (field === 'mark') {
     return {

@@ -33,6 +33,8 @@ export interface Condition {
   mark?: string;
   /** Only of connections whose destination is rewritten. */
   published: boolean;
+  /** Only what is sent to an address of this host. */
+  local: boolean;
 }
 
 export interface Translation extends Condition {

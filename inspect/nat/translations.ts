@@ -1,6 +1,16 @@
 /** Everything that rewrites addresses, found by walking the NAT chains of a ruleset as packets would. */
 import { NOBODY, type Owner } from '../owner.ts';
-import type { Chain, Element, HookName, Rule, Ruleset, Statement, Table, Verdict } from '../ruleset/model.ts';
+import type {
+  Chain,
+  Element,
+  HookName,
+  Match,
+  Rule,
+  Ruleset,
+  Statement,
+  Table,
+  Verdict,
+} from '../ruleset/model.ts';
 import { valueWords } from '../ruleset/words.ts';
 import { anyPacket, narrowed, withKey } from './condition.ts';
 import type { Condition, RuleRef, Translation } from './translation.ts';
@@ -52,13 +62,15 @@ class Walk {
 
   chain(chain: Chain, condition: Condition, steps: readonly Step[], depth: number): void {
     if (depth > DEPTH || !this.#fruitful.has(chain.name)) return;
+    let left = condition;
     for (const rule of chain.rules) {
       this.#budget.left -= 1;
       if (this.#budget.left < 0) return;
-      const own = narrowed(condition, rule.matches);
+      const own = narrowed(left, rule.matches);
       if (own === undefined) continue;
+      left = narrowed(left, whatStays(rule)) ?? left;
       for (const statement of rule.statements)
-        this.#statement(statement, { chain, rule, condition, own, steps, depth });
+        this.#statement(statement, { chain, rule, condition: left, own, steps, depth });
     }
   }
 
@@ -191,6 +203,16 @@ function stepElement(set: string, element: Element): NonNullable<Step['element']
   const { key, data, owner, counters } = element;
   const words = `${valueWords(key)}${data === undefined ? '' : ` : ${valueWords(data)}`}`;
   return { set, words, owner, ...(counters ? { counters } : {}) };
+}
+
+/** Behind a rule that sends away what does not match (`-m mark ! --mark 0x4000/0x4000 -j RETURN`), all others do. */
+function whatStays({ matches, statements }: Rule): Match[] {
+  const [match, ...more] = matches;
+  const [statement] = statements;
+  const returns = statement?.kind === 'verdict' && statement.verdict.kind === 'return';
+  return returns && match && more.length === 0 && !('unknown' in match)
+    ? [{ ...match, not: !match.not }]
+    : [];
 }
 
 function isByChance({ matches }: Rule): boolean {

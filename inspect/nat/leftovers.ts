@@ -1,0 +1,53 @@
+/** Rules and elements of containers that are gone. */
+import type { Finding } from '../finding.ts';
+import { ownerWords, type RuleRef } from './translation.ts';
+import { containerAddress, type NatEntry, type NatView } from './view.ts';
+
+/** One for each container, with all that is left of it. */
+export function withoutContainer({ entries, namespaces, containers }: NatView): Finding[] {
+  const held = new Set(
+    [...namespaces.values()].flatMap(({ addresses }) => addresses.map(({ address }) => address)),
+  );
+  const alive = new Set(containers.filter(({ namespace }) => namespace !== undefined).map(({ id }) => id));
+  const left = new Map<string, NatEntry[]>();
+  for (const entry of entries) {
+    const { containerId } = entry.owner;
+    const address = containerAddress(entry);
+    if (containerId === undefined || address === undefined || held.has(address) || alive.has(containerId))
+      continue;
+    left.set(containerId, [...(left.get(containerId) ?? []), entry]);
+  }
+  return [...left].map(([containerId, own]) => finding(containerId, own));
+}
+
+function finding(containerId: string, entries: readonly NatEntry[]): Finding {
+  const [first] = entries;
+  const addresses = [...new Set(entries.flatMap((entry) => containerAddress(entry) ?? []))].join(' ');
+  const mend = entries.flatMap(removal);
+  return {
+    code: 'nat-without-container',
+    severity: 'warning',
+    what: `NAT of ${first ? ownerWords(first.owner) : containerId} is left behind: nobody here has ${addresses}`,
+    why: 'whoever gets the address next gets these rules, too: its ports are open, its source is hidden',
+    mend: [...new Set(mend)],
+    // Nobody can be reached by them; what others made, others keep account of.
+    safe: first?.owner.who === 'weft' && mend.length > 0,
+    subject: containerId,
+  };
+}
+
+/** Takes away the element, or the rule where there is none. */
+function removal({ element, rules }: NatEntry): string[] {
+  const [rule] = rules;
+  if (rule === undefined) return [];
+  if (element === undefined) return rules.map(ruleRemoval);
+  const key = element.words.split(' : ')[0] ?? element.words;
+  if (rule.variant !== 'nftables') return [`ipset del ${element.set} ${key.replaceAll(' . ', ',')}`];
+  return [`nft 'delete element ${rule.family} ${rule.table} ${element.set} { ${key} }'`];
+}
+
+export function ruleRemoval({ variant, family, table, chain, handle, text }: RuleRef): string {
+  if (variant === 'nftables') return `nft delete rule ${family} ${table} ${chain} handle ${handle}`;
+  const program = `${family === 'ip' ? 'iptables' : 'ip6tables'}-${variant === 'iptables-nft' ? 'nft' : 'legacy'}`;
+  return `${program} -t ${table} -D ${chain} ${text}`;
+}
