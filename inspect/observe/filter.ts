@@ -188,6 +188,8 @@ function ip(to: Program, flow: Flow, depth: number): void {
     else if (!v4) to.load(LD_B_IND, SKF_NET_OFF).any([135, 136], 'yes').go('no');
     else to.go('no');
   }
+  // Within a tunnel there is none to jump back to.
+  if (depth > 0) return;
   to.label(isTunnel);
   header(to, v4);
   inTunnel(to, flow);
