@@ -46,11 +46,14 @@ export interface IptablesForward extends Omit<ForwardPart, 'missing'> {
   madeByReference(addresses: Admission['addresses']): Promise<boolean>;
 }
 
-/** Opens nothing and changes nothing; `host` and `ambient` are used by the methods. */
-export function iptablesForward(host: Namespace, ambient: Ambient): IptablesForward {
+/**
+ * Opens nothing and changes nothing; `host` and `ambient` are used by the methods.
+ * @param useSets whether to use ipset where the kernel has it
+ */
+export function iptablesForward(host: Namespace, ambient: Ambient, useSets = true): IptablesForward {
   return {
     async admit(admission, places) {
-      await Promise.all(places.map((place) => admit(host, ambient, admission, place)));
+      for (const place of places) await admit(host, ambient, admission, place, useSets);
     },
     withdraw: (of) => withdraw(host, ambient, of),
     missing: (admissions) => missing(host, ambient, admissions),
@@ -81,6 +84,7 @@ async function admit(
   ambient: Ambient,
   admission: Admission,
   place: IptablesPlace,
+  useSets: boolean,
 ): Promise<void> {
   const { family } = place;
   const entered = await host.send(...entering(admission, family));
@@ -90,8 +94,9 @@ async function admit(
   )
     return;
   await withFirewallLock(ambient, async () => {
-    const [made] = await host.send(creation(LET_SETS[family], 'hash:ip', family));
-    const inSets = made.ok && (await triedSets(() => install(host, ambient, admission, place, true)));
+    const [made] = useSets ? await host.send(creation(LET_SETS[family], 'hash:ip', family)) : [];
+    const inSets =
+      made?.ok === true && (await triedSets(() => install(host, ambient, admission, place, true)));
     if (!inSets) await install(host, ambient, admission, place, false);
     else await host.send(...entering(admission, family));
   });
