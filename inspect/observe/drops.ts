@@ -44,9 +44,7 @@ export async function watchDrops(
     const name = `${PREFIX}${pid}-${process.hrtime.bigint()}`;
     guard = await startGuard('rmdir "/proc/self/fd/3/instances/$1"', [root], [name]);
     const instance = `${instances}/${name}`;
-    mkdirSync(instance);
-    // While it is open, nobody can remove the instance: so what can be removed is stale.
-    const held = openSync(`${instance}/trace_pipe`, 'r');
+    const held = makeInstance(instance);
     const release = async () => {
       closeSync(held);
       await guard?.release();
@@ -74,6 +72,21 @@ export async function watchDrops(
       closeSync(root);
     } catch {}
     throw error;
+  }
+}
+
+/**
+ * While a file of it is open, nobody can remove an instance: what can be removed is stale. Another one that starts in the moment between
+ * takes it for that. Returns the descriptor that holds it.
+ */
+function makeInstance(instance: string): number {
+  for (let left = 3; ; left--) {
+    mkdirSync(instance);
+    try {
+      return openSync(`${instance}/trace_pipe`, 'r');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || left === 0) throw error;
+    }
   }
 }
 

@@ -19,7 +19,7 @@ export const ONE = { v4: '10.88.0.2', v6: 'fd00:88::2' } as const;
 export const TWO = { v4: '10.88.0.3', v6: 'fd00:88::3' } as const;
 export const GATEWAY = { v4: '10.88.0.1', v6: 'fd00:88::1' } as const;
 
-async function siteOf(path: string, host: string, container?: string): Promise<Site> {
+export async function siteOf(path: string, host: string, container?: string): Promise<Site> {
   const { dev, ino } = await stat(path);
   const place = { host, namespace: `${dev}:${ino}`, ...(container === undefined ? {} : { container }) };
   return { place, path };
