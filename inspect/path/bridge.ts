@@ -160,11 +160,13 @@ function portFor(at: At, packet: Packet): { port: Link | 'host'; how: string } |
     );
     return { port: open.port, how: 'flooded' };
   }
+  const down = others.filter(({ up }) => !up).map(({ name }) => name);
+  const maybe = down.length === 0 ? '' : `; down are ${down.join(', ')}`;
   return drop(
     walk,
     { namespace: snapshot.identity, packet },
     `no port of bridge ${bridge.name} leads to ${mac ?? 'the destination'}`,
-    `bridge ${bridge.name} floods the frame to all ports, and nobody behind them has ${mac ?? 'its address'}: a neighbour entry is wrong ("ip neigh"), or its owner is gone`,
+    `bridge ${bridge.name} floods the frame to all ports, and nobody behind them has ${mac ?? 'its address'}: a neighbour entry is wrong ("ip neigh"), or its owner is gone${maybe}`,
     { outcome: 'lost' },
   );
 }

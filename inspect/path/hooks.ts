@@ -139,6 +139,7 @@ function translation(
       if (tracked.entry.asked[end]) break;
     }
     tracked.entry.asked[end] = true;
+    if (end === 'destination') noteOlder(walk, view, packet);
     return { verdict: 'accept', packet };
   }
   const after = asTranslated(packet, end);
@@ -164,4 +165,24 @@ function translation(
 
 function portsDiffer({ tuple: a }: Packet, { tuple: b }: Packet): boolean {
   return a.sourcePort !== b.sourcePort || a.destinationPort !== b.destinationPort;
+}
+
+/** Older conversations with the same destination that go elsewhere than a new one: what UDP's clients with a fixed port run into. */
+function noteOlder(walk: Walk, { packet: { tuple: before }, snapshot }: HookView, { tuple }: Packet): void {
+  if (before.protocol !== 'udp' || before.destinationPort === undefined) return;
+  const older = snapshot.connections.filter(
+    ({ original, reply }) =>
+      original.protocol === 17 &&
+      original.destination === before.destination &&
+      original.destinationPort === before.destinationPort &&
+      reply.source !== tuple.destination,
+  );
+  const [first] = older;
+  if (first === undefined) return;
+  const { original, reply } = first;
+  walk.notes.add(
+    `${older.length === 1 ? 'a tracked connection' : `${older.length} tracked connections`} to ${endWords(before.destination, before.destinationPort)} ` +
+      `(from ${endWords(original.source, original.sourcePort)}) still ${older.length === 1 ? 'goes' : 'go'} to ${endWords(reply.source, reply.sourcePort)}, as the rules were when it began: ` +
+      `"conntrack -D -p udp --orig-dst ${before.destination} --orig-port-dst ${before.destinationPort}" lets it begin anew`,
+  );
 }

@@ -1,5 +1,6 @@
 /** Predicts a packet's way and its answer's. Pure: from what was read of the kernels, to hops and an end. */
 
+import { narrowPlaces } from './fit.ts';
 import type { Path } from './hop.ts';
 import { receive, transmit } from './layer2.ts';
 import { input, send } from './layer3.ts';
@@ -81,6 +82,7 @@ function follow(
   if ('needs' in first) return first;
   const end = run(walk, first);
   if ('needs' in end) return end;
+  for (const note of narrowPlaces(walk)) walk.notes.add(note);
   const there = pathOf(walk, end);
   const answer = answerTo(world, end);
   if (answer === undefined) return { prediction: { there }, decisions };
@@ -168,7 +170,7 @@ function judged(walk: Walk, there: Walk, question: Question, end: End): End {
   if (asked === undefined) return end;
   const outside = question.link !== undefined;
   const home = outside ? end.outcome === 'left' || end.outcome === 'delivered' : end.outcome === 'delivered';
-  if (!home) return end;
+  if (!home) return { ...end, why: `${end.why}${unmasked(walk, there, end)}` };
   const { namespace, packet } = end;
   if (!sameTuple(packet.tuple, reversed(asked))) {
     const [want, found] = [tupleWords(reversed(asked)), tupleWords(packet.tuple)];
@@ -182,4 +184,13 @@ function judged(walk: Walk, there: Walk, question: Question, end: End): End {
   const [wrong, right] = [namespace, question.namespace].map((one) => placeWords(walk.world.placeOf(one)));
   const why = `the answer ends at ${wrong} and not at ${right}, which asked: an address is there twice`;
   return drop(walk, { namespace, packet }, `the answer arrives at ${wrong}`, why, { outcome: 'lost' });
+}
+
+/** Why nobody there knows the way back: they were spoken to by an address that is only known here. */
+function unmasked({ world }: Walk, { hops }: Walk, { namespace, packet, outcome }: End): string {
+  const [first, last] = [hops[0], hops.at(-1)];
+  if (outcome === 'dropped' || last?.place.namespace !== namespace || first === undefined) return '';
+  if (packet.tuple.destination !== first.tuple.source || first.place.namespace === namespace) return '';
+  const known = placeWords(world.placeOf(namespace));
+  return `. ${first.tuple.source} was not masqueraded on its way, and ${known} does not know where it is: masquerade the network (ipMasq), or give ${known} a route to it`;
 }
