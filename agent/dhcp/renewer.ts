@@ -166,7 +166,8 @@ export class Renewer {
     }
     if (this.#closed) return;
     this.look();
-    const due = outcome === 'renewed' ? dueOf(entry.lease) : againAt(lease, next.late, host.now());
+    const late = entry.lease.lost === undefined ? next.late : Infinity;
+    const due = outcome === 'renewed' ? dueOf(entry.lease) : againAt(lease, late, host.now());
     const repeated = outcome === entry.outcome;
     Object.assign(entry, { due, outcome, busy: false });
     hooks.attempted({ lease, outcome, words, repeated });
