@@ -1,4 +1,5 @@
 /** `weft trace` */
+import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Observation } from '../../inspect/observe/request.ts';
@@ -60,6 +61,10 @@ async function run(
   const wanted = {
     ...{ from, to: parseDestination(to) },
     ...(flags.ipv6 ? { family: 6 as const } : {}),
+    // Another for each probe: of a port that was used a moment ago, connection tracking still knows where it went.
+    ...(flags.sourcePort === undefined && !flags.predictOnly
+      ? { sourcePort: randomInt(32_768, 60_999) }
+      : {}),
     ...(flags.sourcePort === undefined ? {} : { sourcePort: flags.sourcePort }),
     ...(flags.size === undefined ? {} : { size: flags.size }),
   };
