@@ -3,16 +3,17 @@ import { clean, type Made, type Maker, make, remove, start } from '../../runtime
 import { StartError } from '../../runtime/container/start.ts';
 import type { WeftContext } from '../context.ts';
 import { UsageError } from '../context.ts';
+import { defaultsFor } from './defaults.ts';
 import type { RunFlags } from './flags.ts';
 import { makerFrom } from './maker.ts';
 import { relay, windowSize } from './relay.ts';
-import { plainDefaults, specification } from './specification.ts';
+import { specification } from './specification.ts';
 
 export async function run(this: WeftContext, flags: RunFlags, ...words: string[]): Promise<void> {
   if (flags.detach && (flags.interactive || flags.tty))
     throw new UsageError('-d leaves the container alone, -i and -t stay with it: choose');
   const maker = makerFrom(this);
-  const spec = specification(this.ambient, flags, words, plainDefaults(flags));
+  const spec = specification(this.ambient, flags, words, await defaultsFor(maker, flags));
   try {
     const made = await make(maker, spec, flags.tty ? windowSize() : undefined);
     if (flags.detach) {

@@ -1,6 +1,5 @@
 /** What `weft run` was asked for, as a specification. */
 import { randomBytes } from 'node:crypto';
-import { resolve } from 'node:path';
 import type { Ambient } from '../../cni/ambient.ts';
 import type {
   ContainerSpec,
@@ -26,6 +25,9 @@ export function makeId(): string {
 /** What an image or the user's own words say of the command. */
 export interface Defaults {
   root: RootSource;
+  /** Stands before the command's words. */
+  entrypoint: readonly string[];
+  /** When none is given. */
   command: readonly string[];
   env: readonly string[];
   cwd: string;
@@ -40,7 +42,7 @@ export function specification(
   defaults: Defaults,
   id = makeId(),
 ): ContainerSpec {
-  const [first, ...rest] = words.length > 0 ? words : defaults.command;
+  const [first, ...rest] = [...defaults.entrypoint, ...(words.length > 0 ? words : defaults.command)];
   if (first === undefined) throw new UsageError('which command? give one after the options, such as "sh"');
   const namespaces = flags.ns ?? DEFAULT_NAMESPACES;
   assertFits(flags, namespaces);
@@ -108,15 +110,4 @@ function variables(defaults: readonly string[], flags: RunFlags): string[] {
     all.set(one.slice(0, one.indexOf('=')), one);
   }
   return [...all.values()];
-}
-
-/** Of the host's file system, or of a folder. */
-export function plainDefaults(flags: RunFlags): Defaults {
-  return {
-    root: flags.rootfs === undefined ? { kind: 'host' } : { kind: 'directory', path: resolve(flags.rootfs) },
-    command: [],
-    env: ['HOME=/root'],
-    cwd: '/',
-    user: { uid: 0, gid: 0, groups: [] },
-  };
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "monitor.h"
@@ -55,6 +56,11 @@ int make_device(const Step &step) {
   return chmod(path, 0666) == 0 ? 0 : errno;
 }
 
+// 0 or an errno; of the link itself where it is one.
+int set_attribute(const char *path, const char *name, const char *value, size_t length) {
+  return lsetxattr(path, name, value, length, 0) == 0 ? 0 : errno;
+}
+
 int make_link(const char *target, const char *path) {
   if (symlink(target, path) == 0) return 0;
   return errno == EEXIST ? 0 : errno;
@@ -62,7 +68,7 @@ int make_link(const char *target, const char *path) {
 
 }  // namespace
 
-// folder PATH MODE(octal as decimal number) | file PATH | device PATH c|b MAJOR MINOR | link TARGET PATH | write PATH TEXT | chdir PATH
+// attribute PATH NAME VALUE | pipe PATH | folder PATH MODE | file PATH | device PATH c|b MAJOR MINOR | link TARGET PATH | write PATH TEXT | chdir PATH
 // | own PATH UID GID | hostname NAME | umask NUMBER
 int run_file_step(const Step &step) {
   const char *name = step.name();
@@ -73,6 +79,8 @@ int run_file_step(const Step &step) {
   if (strcmp(name, "link") == 0) return make_link(path, step.argument(1));
   if (strcmp(name, "write") == 0) return write_file(path, step.argument(1), step.length(1), 0);
   if (strcmp(name, "put") == 0) return write_file(path, step.argument(1), step.length(1), O_CREAT | O_TRUNC);
+  if (strcmp(name, "attribute") == 0) return set_attribute(path, step.argument(1), step.argument(2), step.length(2));
+  if (strcmp(name, "pipe") == 0) return mkfifo(path, 0600) == 0 ? 0 : errno;
   if (strcmp(name, "chdir") == 0) return chdir(path) == 0 ? 0 : errno;
   if (strcmp(name, "own") == 0) {
     return chown(path, static_cast<uid_t>(number(step.argument(1))), static_cast<gid_t>(number(step.argument(2)))) == 0 ? 0 : errno;

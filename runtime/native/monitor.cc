@@ -328,6 +328,7 @@ int Monitor::run(Program *program) {
     end();
     return 1;
   }
+  if (born_.pid < 0) return 0;
   prctl(PR_SET_NAME, "weft-monitor");
   listen_for_clients();
   serve();

@@ -18,7 +18,7 @@ export interface RootFileSystem {
 }
 
 /** What stands below the container's own layer, the uppermost first, as overlayfs wants it. */
-function lowerFolders(source: RootSource, store: string): string[] {
+export function lowerFolders(source: RootSource, store: string): string[] {
   if (source.kind === 'host') return ['/'];
   if (source.kind === 'directory') return [source.path];
   return source.layers.toReversed().map((digest) => layerFolder(store, digest));
