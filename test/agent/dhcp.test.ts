@@ -192,14 +192,15 @@ t.test('dnsmasq', { buffered: true }, async (t) => {
   t.same(await links(lonely.netns), ['lo'], 'nothing is left where no server is');
 });
 
-t.test('udhcpd, and a bridge of others', { buffered: true }, async (t) => {
+t.test('udhcpd, macvlan, and a bridge of others', { buffered: true }, async (t) => {
   const host = await makeHost(t);
   const segment = await makeSegment(host, 'br0');
   const server = await segment.start('udhcpd', ['option router 10.7.0.1', 'option lease 6']);
   const agent = await startAgent(host, { bin: BIN, flags: FLAGS });
-  const [ours, theirs] = [await host.container(), await host.container()];
+  const [ours, theirs, third] = [await host.container(), await host.container(), await host.container()];
   const config = lan('br0');
-  const [one, two] = await Promise.all([
+  const macvlan = { ...config, name: 'mac', type: 'macvlan', master: 'br0' };
+  const [one, two, three] = await Promise.all([
     ok(host, 'ADD', { container: ours, config }),
     ok(host, 'ADD', {
       container: theirs,
@@ -207,12 +208,14 @@ t.test('udhcpd, and a bridge of others', { buffered: true }, async (t) => {
       bin: REFERENCE,
       env: { CNI_PATH: BIN },
     }),
+    ok(host, 'ADD', { container: third, config: macvlan }),
   ]);
   const pairs: [Container, string][] = [
     [ours, addressOf(one)],
     [theirs, addressOf(two)],
+    [third, addressOf(three)],
   ];
-  t.not(pairs[0]?.[1], pairs[1]?.[1]);
+  t.equal(new Set(pairs.map(([, address]) => address)).size, 3);
   for (const [container, address] of pairs) {
     t.match(address, /^10\.7\.0\.[5-9]\d$/);
     t.ok(await ping(container.netns, '10.7.0.1'));
@@ -224,7 +227,9 @@ t.test('udhcpd, and a bridge of others', { buffered: true }, async (t) => {
       return renewed.length >= 2;
     });
   }
+  await ok(host, 'CHECK', { container: third, config: { ...macvlan, prevResult: three.json } });
   await ok(host, 'DEL', { container: ours, config });
+  await ok(host, 'DEL', { container: third, config: macvlan });
   await ok(host, 'DEL', {
     container: theirs,
     config: { ...config, cniVersion: '1.0.0' },
