@@ -4,10 +4,8 @@ import { ownerWords, type RuleRef } from './translation.ts';
 import { containerAddress, type NatEntry, type NatView } from './view.ts';
 
 /** One for each container, with all that is left of it. */
-export function withoutContainer({ entries, namespaces, containers }: NatView): Finding[] {
-  const held = new Set(
-    [...namespaces.values()].flatMap(({ addresses }) => addresses.map(({ address }) => address)),
-  );
+export function withoutContainer({ entries, near, containers }: NatView): Finding[] {
+  const held = new Set(near.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
   const alive = new Set(containers.filter(({ namespace }) => namespace !== undefined).map(({ id }) => id));
   const left = new Map<string, NatEntry[]>();
   for (const entry of entries) {

@@ -66,7 +66,7 @@ class Walk {
     for (const rule of chain.rules) {
       this.#budget.left -= 1;
       if (this.#budget.left < 0) return;
-      const own = narrowed(left, rule.matches);
+      const own = this.#asksEmptySet(rule) ? undefined : narrowed(left, rule.matches);
       if (own === undefined) continue;
       left = narrowed(left, whatStays(rule)) ?? left;
       for (const statement of rule.statements)
@@ -95,6 +95,13 @@ class Walk {
       this.#emit(statement.kind, to, at);
     }
     if (statement.kind === 'dnat' || statement.kind === 'snat') this.#rewrite(statement, at);
+  }
+
+  /** Nothing is in an empty set. */
+  #asksEmptySet({ matches }: Rule): boolean {
+    return matches.some(
+      (match) => 'set' in match && !match.not && this.#table.sets.get(match.set)?.elements.length === 0,
+    );
   }
 
   #leadsOn(verdict: Verdict): boolean {

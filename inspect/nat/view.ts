@@ -16,8 +16,9 @@ export interface NatEntry extends Translation {
 
 export interface NatView {
   host: Snapshot;
-  /** All that can be seen, the host's among them, by identity. */
-  namespaces: ReadonlyMap<string, Sketch>;
+  /** The host's namespace, and those that have a link to it; a machine may have other hosts, simulated ones, too. */
+  near: readonly Sketch[];
+  /** Those in them, and those that were written down. */
   containers: readonly Container[];
   entries: readonly NatEntry[];
 }
@@ -46,16 +47,24 @@ export function natView(
 ): NatView {
   const translations = translationsOf(host.ruleset);
   const live = liveConnections(translations, host.connections);
+  const near = [...namespaces.values()].filter(
+    ({ identity, peers }) => identity === host.identity || [...peers.values()].includes(host.identity),
+  );
+  const nearby = new Set(near.map(({ identity }) => identity));
+  const known = containers.filter(
+    ({ namespace = '', networks }) =>
+      networks.length > 0 || (nearby.has(namespace) && namespace !== host.identity),
+  );
   const holders = new Map(
     containers.flatMap((one) => one.addresses.map((address) => [address, one] as const)),
   );
-  const byId = new Map(containers.map((one) => [one.id, one]));
+  const byId = new Map(known.map((one) => [one.id, one]));
   const entries = translations.map((translation, i): NatEntry => {
     const container =
       byId.get(translation.owner.containerId ?? '') ?? holders.get(containerAddress(translation) ?? '');
     return { ...translation, ...(container ? { container } : {}), connections: live[i] ?? [] };
   });
-  return { host, namespaces, containers, entries };
+  return { host, near, containers: known, entries };
 }
 
 /** The one address that a translation is made for: where it sends packets, or whose it hides. */

@@ -17,13 +17,13 @@ interface Attached {
 }
 
 /** The containers that something rewrites addresses for, as far as their namespaces can be seen. */
-function attached({ host, namespaces, entries, containers }: NatView): Attached[] {
+function attached({ host, near, entries, containers }: NatView): Attached[] {
   const addresses = new Set(entries.flatMap((entry) => containerAddress(entry) ?? []));
   const names = new Map(
     containers.flatMap(({ id, name, namespace }) => (namespace ? [[namespace, name ?? id] as const] : [])),
   );
   const found: Attached[] = [];
-  for (const sketch of namespaces.values()) {
+  for (const sketch of near) {
     if (sketch.identity === host.identity) continue;
     for (const { address, link } of sketch.addresses) {
       if (!addresses.has(address)) continue;
