@@ -31,7 +31,7 @@ export async function look(
     tuple: watch ? anyPort : question.tuple,
     rewritten: rewrittenTuples(prediction),
     sites,
-    ...(sender === undefined ? {} : { sender }),
+    ...(sender === undefined ? {} : { sender, size: question.length }),
     seconds,
   };
   const ended = new AbortController();

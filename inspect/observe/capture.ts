@@ -98,6 +98,8 @@ function read(site: OpenSite, flow: Flow, message: Received): SeenPacket | undef
     ? decodeFrame(message.bytes, flow.tunnels)
     : decodeNetwork(message.bytes, from.protocol, flow.tunnels);
   const way = wayOf(flow, packet);
+  const whole = auxiliary(message);
+  if (whole?.vlan !== undefined) packet.vlan ??= whole.vlan;
   const inner = packet.vxlan?.inner ?? packet;
   if (way === undefined && inner.arp === undefined && inner.icmp?.target === undefined) return undefined;
   return {
@@ -105,9 +107,21 @@ function read(site: OpenSite, flow: Flow, message: Received): SeenPacket | undef
     place: site.place,
     link: site.links.get(from.link)?.name ?? `link ${from.link}`,
     direction: from.type === PACKET_OUTGOING ? 'out' : 'in',
-    ...{ way, packet, length: message.length, bytes: message.bytes },
+    ...{ way, packet, length: whole?.length ?? message.length, bytes: message.bytes },
     linkType: isEthernet ? LINKTYPE_ETHERNET : LINKTYPE_RAW,
   };
+}
+
+const TP_STATUS_VLAN_VALID = 0x10;
+
+/** struct tpacket_auxdata: the length before the filter cut it, and the VLAN tag that the link took off. */
+function auxiliary({ controls }: Received): { length: number; vlan?: number } | undefined {
+  const data = controls.find(({ level, type }) => level === SOL_PACKET && type === PACKET_AUXDATA)?.data;
+  if (data === undefined || data.length < 20) return undefined;
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
+  const length = view.getUint32(4, LITTLE_ENDIAN);
+  const isTagged = (view.getUint32(0, LITTLE_ENDIAN) & TP_STATUS_VLAN_VALID) !== 0;
+  return isTagged ? { length, vlan: view.getUint16(16, LITTLE_ENDIAN) & 0xfff } : { length };
 }
 
 /** struct timespec of 64 bits. */

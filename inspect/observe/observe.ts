@@ -86,11 +86,11 @@ class Run {
   }
 
   async #openProbe(): Promise<Probe | undefined> {
-    const { sender, tuple } = this.#request;
+    const { sender, tuple, size } = this.#request;
     if (sender === undefined) return undefined;
     const site = this.#sites.find(({ place }) => place.namespace === sender.place.namespace);
     if (site === undefined) throw new Error('the sender is none of the namespaces to look into');
-    const target = { ...tuple, protocol: protocolNumber(tuple.protocol) };
+    const target = { ...tuple, size, protocol: protocolNumber(tuple.protocol) };
     const probe = await openProbe(site.ns, target, (errno) => {
       this.#refused ??= errno;
       this.#look();

@@ -20,6 +20,8 @@ export interface ProbeTarget {
   sourcePort?: number | undefined;
   destination: string;
   destinationPort?: number | undefined;
+  /** Bytes of the IP packet, of an echo or a datagram. */
+  size?: number | undefined;
 }
 
 export interface Probe {
@@ -32,8 +34,14 @@ export interface Probe {
   close(): void;
 }
 
-/** What a datagram of ours says. */
-const PAYLOAD = new TextEncoder().encode('weft trace');
+/** What a datagram of ours says, again and again. */
+const WORDS = new TextEncoder().encode('weft trace');
+const SOL_IP = 0;
+const IP_MTU_DISCOVER = 10;
+const SOL_IPV6 = 41;
+const IPV6_MTU_DISCOVER = 23;
+/** Not to be cut, whatever is known of the way: so whoever cannot pass it on has to say so. */
+const PMTUDISC_PROBE = 3;
 /** Discard (RFC 863): what a probe goes to when nobody says which port. */
 const DISCARD = 9;
 
@@ -55,6 +63,10 @@ export async function openProbe(
   }
   const socket = await InsideSocket.open(ns, { domain, type, protocol }, { received: () => {}, failed });
   try {
+    if (type !== SOCK_STREAM) {
+      const [level, name] = family === 4 ? [SOL_IP, IP_MTU_DISCOVER] : [SOL_IPV6, IPV6_MTU_DISCOVER];
+      socket.setOption(level, name, PMTUDISC_PROBE);
+    }
     const any = family === 4 ? '0.0.0.0' : '::';
     // A raw socket has no ports, and an address only where one is wanted.
     if (type !== SOCK_RAW) socket.bind(inetAddress(target.source ?? any, target.sourcePort ?? 0));
@@ -78,10 +90,22 @@ export async function openProbe(
 /** A SYN with all usual options, with fewer, and an answer without any. */
 const TCP_LENGTHS = [40, 32, 28, 24, 20];
 
-function lengthsOf({ family, protocol }: ProbeTarget): number[] {
-  const header = family === 4 ? 20 : 40;
+function payload({ family, size }: ProbeTarget): Uint8Array {
+  const length = size === undefined ? WORDS.length : Math.max(0, size - headerLength(family) - 8);
+  return Uint8Array.from({ length }, (_, i) => WORDS[i % WORDS.length] ?? 0);
+}
+
+function headerLength(family: 4 | 6): number {
+  return family === 4 ? 20 : 40;
+}
+
+function lengthsOf(target: ProbeTarget): number[] {
+  const { family, protocol } = target;
+  const header = headerLength(family);
   const parts =
-    protocol === PROTOCOL.tcp ? TCP_LENGTHS : [protocol === PROTOCOL.sctp ? SCTP_LENGTH : 8 + PAYLOAD.length];
+    protocol === PROTOCOL.tcp
+      ? TCP_LENGTHS
+      : [protocol === PROTOCOL.sctp ? SCTP_LENGTH : 8 + payload(target).length];
   const own = parts.map((part) => header + part);
   // An ICMP error has the packet that it is about within.
   return [...own, ...own.map((length) => header + 8 + length)];
@@ -91,29 +115,32 @@ function send(socket: InsideSocket, type: number, target: ProbeTarget, sourcePor
   const { destination, protocol, destinationPort = DISCARD } = target;
   if (type !== SOCK_RAW) {
     socket.connect(inetAddress(destination, destinationPort));
-    if (type === SOCK_DGRAM) socket.send(PAYLOAD);
+    if (type === SOCK_DGRAM) socket.send(payload(target));
     return;
   }
-  const bytes = isEcho(protocol) ? echo(protocol, sourcePort) : sctpInit(sourcePort, destinationPort);
+  const bytes = isEcho(protocol)
+    ? echo(protocol, sourcePort, payload(target))
+    : sctpInit(sourcePort, destinationPort);
   socket.send(bytes, inetAddress(destination));
 }
 
 /** RFC 792, RFC 4443: an echo request. The kernel fills in the checksum of ICMPv6. */
-function echo(protocol: number, id: number): Uint8Array {
-  const bytes = new Uint8Array(8 + PAYLOAD.length);
+function echo(protocol: number, id: number, data: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(8 + data.length);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, protocol === PROTOCOL.icmp ? 8 : 128);
   view.setUint16(4, id);
   view.setUint16(6, 1);
-  bytes.set(PAYLOAD, 8);
+  bytes.set(data, 8);
   if (protocol === PROTOCOL.icmp) view.setUint16(2, internetChecksum(view));
   return bytes;
 }
 
-/** RFC 1071, of an even number of bytes. */
+/** RFC 1071. */
 function internetChecksum(view: DataView): number {
   let sum = 0;
-  for (let at = 0; at < view.byteLength; at += 2) sum += view.getUint16(at);
+  for (let at = 0; at + 1 < view.byteLength; at += 2) sum += view.getUint16(at);
+  if (view.byteLength % 2 === 1) sum += view.getUint8(view.byteLength - 1) << 8;
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff;
 }

@@ -25,6 +25,8 @@ export interface ObserveRequest {
   sites: readonly Site[];
   /** Which of them sends the probe; absent: nothing is sent, and the first flows that fit are watched. */
   sender?: Site;
+  /** Bytes of the IP packet that is sent, which must not be cut: an echo or a datagram; a handshake has its own size. */
+  size?: number;
   /** When watching: flows that end it. 1 where not given. */
   flows?: number;
   /** Seconds, after which it ends whatever was seen. */

@@ -172,6 +172,18 @@ t.test('dropped by the kernel itself', async (t) => {
   t.match(nowhere.answer, { kind: 'refused', errno: 'ENETUNREACH' });
 });
 
+t.test('too large for the way', async (t) => {
+  await execIn(lab.host.netns, 'ip', ['link', 'set', UPLINK.name, 'mtu', '1300']);
+  for (const family of [4, 6] as const) {
+    const destination = family === 4 ? OUTSIDE.v4 : OUTSIDE.v6;
+    const tuple = { family, protocol: 'udp', destination, destinationPort: 9 } as const;
+    const seen = await look(lab, tuple, { size: 1400 });
+    t.match(seen.answer, { kind: 'icmp', mtu: 1300, words: /at most 1300 bytes/ });
+    t.match(lines(seen.hops).at(-1), /^this host: larger than the MTU.*PKT_TOO_BIG/);
+  }
+  await execIn(lab.host.netns, 'ip', ['link', 'set', UPLINK.name, 'mtu', '1500']);
+});
+
 t.test('what is watched for is seen without a probe', async (t) => {
   const { sender: _, ...request } = { sender: undefined, seconds: 20 };
   const tuple = { family: 4, protocol: 'icmp', destination: TWO.v4 } as const;
