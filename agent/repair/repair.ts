@@ -2,27 +2,27 @@
  * Puts back what others remove of ours: looks when the kernel tells that something went, and compares the attachments' records with the
  * host (docs/repair.md, docs/decisions/0004-repair-from-records.md).
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import type { Ambient } from '../../cni/ambient.ts';
 import { seemsIncomplete } from '../../firewall/forward-iptables.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { Watch } from '../../netlink/watch.ts';
 import { Budget } from '../../plan/budget.ts';
+import type { ForwardStep, MasqueradeStep } from '../../plan/step.ts';
 import { admissionOf } from '../../plan/steps/forward.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
 import { bootId } from '../../plugins/record.ts';
-import type { Finding } from './finding.ts';
-import { wanted } from './finding.ts';
+import { type Finding, type Wanted, wanted } from './finding.ts';
 import { watchedHost } from './host.ts';
 import { HostLook } from './host-look.ts';
 import { living, missingOnHost, missingRules } from './missing.ts';
 import { missingInIptables } from './missing-masquerade.ts';
+import { OwnThreads } from './own-threads.ts';
 import { putBack } from './put-back.ts';
 import type { Entry, Records } from './records.ts';
 import { type Heard, type Signal, signals } from './signals.ts';
 
-/** Milliseconds from a notification to the look at what it means: removals by others, and what our own DELs cause as well. */
+/** Milliseconds from a notification to the look at what it means: rules that are gone, and what is often followed by more. */
 const SOON = 25;
 const LATER = 250;
 /** Between two questions after the sets of iptables, which nobody tells of. */
@@ -58,6 +58,13 @@ export interface RepairOptions {
   inTurn<T>(plugin: string, containerId: string, work: () => Promise<T>): Promise<T>;
 }
 
+/** What is asked for every POLL milliseconds, of these entries. */
+interface Asked {
+  entries: readonly Entry[];
+  members: Wanted<MasqueradeStep>[];
+  forwarded: Wanted<ForwardStep>[];
+}
+
 export class Repair {
   readonly #options: RepairOptions;
   readonly #host: Namespace;
@@ -69,8 +76,14 @@ export class Repair {
   readonly #timers: NodeJS.Timeout[] = [];
   /** What could not be put back, and why, as it was told last. */
   readonly #told = new Map<string, string>();
+  readonly #own = new OwnThreads();
   #suspects = new Set<string>();
-  #removed = false;
+  /** Of the change of the ruleset that is being told. */
+  #removed = { rules: false, elements: false, policy: false };
+  /** Links that lost something, which says nothing if they go themselves. */
+  readonly #shaken = new Set<number>();
+  #settling: NodeJS.Timeout | undefined;
+  #polled: Asked = { entries: [], members: [], forwarded: [] };
   /** When the next look is due, by performance.now(). */
   #due = Number.POSITIVE_INFINITY;
   #wake: NodeJS.Timeout | undefined;
@@ -106,19 +119,57 @@ export class Repair {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#wake);
+    clearTimeout(this.#settling);
     this.#watch?.close();
     await this.#looking;
     this.#host.close();
   }
 
+  /** What this process's own ADDs and DELs cause leads to no look: it would cost more than they do. */
   #heard(signal: Heard): void {
-    if (signal.kind === 'author') {
-      if (this.#removed) this.#suspects.add(signal.author);
-      this.#removed = false;
-    } else {
-      this.#removed ||= signal.kind === 'rules';
-      this.#lookWithin(signal.kind === 'state' ? LATER : SOON);
+    switch (signal.kind) {
+      case 'rules':
+      case 'elements':
+      case 'policy':
+        this.#removed[signal.kind] = true;
+        if (signal.kind === 'rules') this.#lookWithin(SOON);
+        break;
+      case 'author':
+        this.#changed(signal);
+        break;
+      case 'state':
+        if (signal.link > 0) this.#shake(signal.link);
+        else this.#lookWithin(LATER);
+        break;
+      case 'gone':
+        this.#shaken.delete(signal.link);
+        if (!signal.isContainers) this.#lookWithin(LATER);
+        break;
+      default:
+        this.#lookWithin(0);
     }
+  }
+
+  /** The ruleset was changed, and this is by whom. */
+  #changed({ name, thread }: Signal & { kind: 'author' }): void {
+    const { rules, elements, policy } = this.#removed;
+    if (!rules && !elements && !policy) return;
+    this.#removed = { rules: false, elements: false, policy: false };
+    const isOwn = this.#own.has(name, thread);
+    const author = thread === undefined ? name : `${name} (process ${thread})`;
+    if ((rules || elements) && !isOwn && !this.#own.hasName(name)) this.#suspects.add(author);
+    // Rules are looked after whoever removed them.
+    if ((elements || policy) && !isOwn) this.#lookWithin(LATER);
+  }
+
+  #shake(link: number): void {
+    this.#shaken.add(link);
+    this.#settling ??= setTimeout(() => {
+      this.#settling = undefined;
+      const isSomethingLost = this.#shaken.size > 0;
+      this.#shaken.clear();
+      if (isSomethingLost) this.#lookWithin(0);
+    }, LATER);
   }
 
   #lookWithin(delay: number): void {
@@ -143,41 +194,59 @@ export class Repair {
       });
   }
 
-  #entries(): Entry[] {
-    return this.#records
-      .all()
-      .filter(({ record }) => record.boot === this.#boot && record.host === this.#host.identity);
+  #isHere({ record }: Entry): boolean {
+    return record.boot === this.#boot && record.host === this.#host.identity;
   }
 
   async #look(): Promise<void> {
     this.#due = Number.POSITIVE_INFINITY;
-    const cause = this.#takeCause();
-    const known = this.#entries();
-    if (known.length === 0) return;
+    const known = this.#records.all().filter((entry) => this.#isHere(entry));
+    if (known.length === 0) {
+      this.#suspects.clear();
+      return;
+    }
     const look = await HostLook.take(this.#surroundings);
     const entries = living(known, look);
     this.#budget.sweep(performance.now());
     await this.#correct(await missingOnHost(entries, look), 'link', undefined);
-    await this.#correct(await missingRules(entries, this.#surroundings), 'rules', cause);
+    const rules = await missingRules(entries, this.#surroundings);
+    // Who removed them just now may not have been heard yet.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#correct(rules, 'rules', this.#takeCause());
   }
 
   async #poll(): Promise<void> {
     if (this.#looking !== undefined) return;
-    const entries = this.#entries();
-    const members = wanted(entries, 'masquerade').filter(({ step }) => step.backend === 'iptables');
-    const forwarded = wanted(entries, 'forward').map(({ step }) => admissionOf(step));
+    const { members, forwarded } = this.#asked();
     if (members.length + forwarded.length === 0) return;
     this.#begin(async () => {
       const findings = await missingInIptables(members, this.#surroundings, false);
       // The look decides who is alive.
-      if (findings.length > 0 || (await seemsIncomplete(this.#host, forwarded))) await this.#look();
+      if (
+        findings.length > 0 ||
+        (await seemsIncomplete(
+          this.#host,
+          forwarded.map(({ step }) => admissionOf(step)),
+        ))
+      )
+        await this.#look();
     });
   }
 
-  /** Who removed rules since the last look; programs that have our own name are left out. */
+  /** What nobody tells of: asked for so often that it is found out once for each set of records. */
+  #asked(): Asked {
+    const entries = this.#records.all('new');
+    if (entries !== this.#polled.entries) {
+      const here = entries.filter((entry) => this.#isHere(entry));
+      const members = wanted(here, 'masquerade').filter(({ step }) => step.backend === 'iptables');
+      this.#polled = { entries, members, forwarded: wanted(here, 'forward') };
+    }
+    return this.#polled;
+  }
+
+  /** Who removed rules or elements since the last look. */
   #takeCause(): string | undefined {
-    const own = ownThreads();
-    const others = [...this.#suspects].filter((author) => !own.has(author.replace(/ \(process \d+\)$/, '')));
+    const others = [...this.#suspects];
     this.#suspects = new Set();
     return others.length > 0 ? others.join(', ') : undefined;
   }
@@ -222,14 +291,4 @@ export class Repair {
 /** A bridge's address is the same thing whoever needs it; an element is one container's. */
 function thingOf({ step }: Finding): string {
   return JSON.stringify(step);
-}
-
-/** Names of this process's threads, as the kernel tells them of whoever changes the ruleset. */
-function ownThreads(): Set<string> {
-  try {
-    const threads = readdirSync('/proc/self/task');
-    return new Set(threads.map((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim()));
-  } catch {
-    return new Set();
-  }
 }

@@ -27,7 +27,7 @@ t.test('storms are waited out, and what comes after is heard again', async (t) =
   await until('a setting is heard', () => heard.includes('state'));
   heard.length = 0;
   await run('ip link del p0');
-  await until('a link that goes is heard', () => heard.includes('state'));
+  await until('a link that goes is heard', () => heard.includes('gone'));
   await run('nft add table inet x; nft delete table inet x');
   await until('so is a table, and who did it', () => heard.includes('rules') && heard.includes('author'));
   t.equal(resumed, 0);
