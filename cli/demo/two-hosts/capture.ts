@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../../cni/errors.ts';
+import { type Layer, layersOf } from '../../../inspect/packet/layers.ts';
+import { readPcap } from '../../../inspect/packet/pcap.ts';
 import { table } from '../../table.ts';
 import type { Lab, Place } from '../lab.ts';
-import { decodeFrame, type Layer } from './decode.ts';
 import { UPLINK } from './lab.ts';
-import { readPcap } from './pcap.ts';
 
 /** Milliseconds. */
 const PATIENCE = 20_000;
@@ -29,7 +29,7 @@ export async function captured(
     await act();
     for (let waited = 0; waited < PATIENCE; waited += STEP) {
       for (const frame of readPcap(readFileSync(file))) {
-        const layers = decodeFrame(frame, port);
+        const layers = layersOf(frame, port);
         if (isWanted(layers)) return { layers, length: frame.length };
       }
       await new Promise((resolve) => setTimeout(resolve, STEP));
