@@ -12,8 +12,8 @@ import type { BandwidthConf } from './schema.ts';
 const DIRECTIONS = ['ingress', 'egress'] as const;
 type Direction = (typeof DIRECTIONS)[number];
 
-/** What kubelet, containerd and CRI-O write for a burst that nobody asked for: 268 MB would not be shaped at all for minutes. */
-const NO_BURST = 2 ** 31 - 1;
+/** What containerd, CRI-O and kubelet write for a burst that nobody asked for: half a gigabyte would not be limited at all for minutes. */
+const NO_BURST: readonly number[] = [2 ** 32 - 1, 2 ** 31 - 1];
 /** The kernel counts a burst in 32 bits, in bytes. */
 const MOST = 2 ** 32 - 1;
 /** Seconds of the rate that pass at once where no burst is asked for, and that wait. */
@@ -79,7 +79,7 @@ export function validateBandwidth(config: BandwidthConf): void {
  */
 export function bucketFor(bitsPerSecond: number, burstBits: number | undefined) {
   const rate = Math.floor(bitsPerSecond / 8);
-  const asked = burstBits && burstBits !== NO_BURST ? Math.floor(burstBits / 8) : undefined;
+  const asked = burstBits && !NO_BURST.includes(burstBits) ? Math.floor(burstBits / 8) : undefined;
   const burst = Math.min(MOST, asked ?? Math.max(LEAST_BURST, Math.ceil(rate * BURST_TIME)));
   const queue = Math.max(LEAST_QUEUE, Math.ceil(rate * QUEUE_TIME), Math.min(burst, LARGEST));
   return { rate, burst, limit: Math.min(MOST, queue) };

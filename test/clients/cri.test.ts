@@ -3,6 +3,7 @@ import t from 'tap';
 import { bridgeConflist, installConflist } from '../support/conflist.ts';
 import {
   cachedResults,
+  execIn,
   firewallLines,
   type Host,
   leases,
@@ -22,6 +23,12 @@ import { connectCri } from './cri.ts';
 /** Makes the runtime hand its port mappings and name servers to the bridge, too, in Go's spelling and with nulls. */
 const CAPABLE = { capabilities: { portMappings: true, dns: true } };
 const PORTMAP = { type: 'portmap', capabilities: { portMappings: true } };
+const BANDWIDTH = { type: 'bandwidth', capabilities: { bandwidth: true } };
+
+/** What `tc -j` says of a token bucket: bytes per second, bytes. */
+interface Bucket {
+  options: { rate: number; burst: number };
+}
 
 async function setUp(t: Teardown, ranges?: object[][]) {
   const host = await makeHost(t);
@@ -29,7 +36,7 @@ async function setUp(t: Teardown, ranges?: object[][]) {
   await fillBin(host, { record: true });
   await installConflist(
     host,
-    bridgeConflist({ ...(ranges && { ranges }), extra: CAPABLE, chained: [PORTMAP] }),
+    bridgeConflist({ ...(ranges && { ranges }), extra: CAPABLE, chained: [PORTMAP, BANDWIDTH] }),
   );
   const { address } = await startContainerd(host, 'k8s.io');
   const cri = await connectCri(t, host, address);
@@ -84,6 +91,25 @@ t.test('pods come, are reached, and go', async (t) => {
     await cri.stop(again.id);
     await cri.remove(again.id);
     t.strictSame(await footprint(host), NOTHING, 'the name was free again');
+  });
+
+  await t.test('a pod whose bandwidth is limited', async (t) => {
+    const limits = { 'kubernetes.io/ingress-bandwidth': '1M', 'kubernetes.io/egress-bandwidth': '1G' };
+    const pod = await cri.run('slow', { annotations: limits });
+    for (const address of pod.addresses) t.ok(await ping(host.netns, address), `${address} answers`);
+    const shown = await execIn(host.netns, 'tc', ['-j', 'qdisc', 'show']);
+    const buckets = JSON.parse(shown.stdout).filter(({ kind }: { kind: string }) => kind === 'tbf');
+    t.match(
+      buckets.sort((a: Bucket, b: Bucket) => a.options.rate - b.options.rate),
+      [
+        { dev: /^veth/, options: { rate: 1_000_000 / 8, burst: 16384 } },
+        { dev: /^ifb/, options: { rate: 1_000_000_000 / 8, burst: 1_250_000 } },
+      ],
+      'nobody asked for a burst: it is ours, not the 512 MB that the runtime writes',
+    );
+    await cri.stop(pod.id);
+    await cri.remove(pod.id);
+    t.strictSame(await footprint(host), NOTHING);
   });
 
   await t.test('ten pods at once', async (t) => {

@@ -12,7 +12,10 @@ export interface Pod {
 
 export interface Cri {
   /** Runs a pod's sandbox, which is where its network is made; throws with the runtime's words. */
-  run(name: string, options?: { hostPort?: number }): Promise<Pod>;
+  run(
+    name: string,
+    options?: { hostPort?: number; annotations?: Readonly<Record<string, string>> },
+  ): Promise<Pod>;
   stop(id: string): Promise<void>;
   remove(id: string): Promise<void>;
   /** What the runtime thinks of its network: undefined when it is ready, else its words. */
@@ -54,13 +57,14 @@ export async function connectCri(t: Teardown, host: Host, address: string): Prom
     });
 
   return {
-    run: async (name, { hostPort = 0 } = {}) => {
+    run: async (name, { hostPort = 0, annotations = {} } = {}) => {
       const { pod_sandbox_id: id } = await call<{ pod_sandbox_id: string }>('RunPodSandbox', {
         config: {
           metadata: { name, uid: `uid-${name}`, namespace: 'tests', attempt: 0 },
           log_directory: host.root,
           dns_config: { servers: ['192.0.2.53'] },
           port_mappings: [{ protocol: 0, container_port: 80, host_port: hostPort }],
+          annotations,
           linux: { cgroup_parent: `/${host.name}` },
         },
       });
