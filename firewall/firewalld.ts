@@ -21,8 +21,8 @@ export interface Firewalld {
   runs(): Promise<boolean>;
   /** Makes an address a source of the zone; false where firewalld does not run. Throws CniError(program). */
   bind(zone: string, address: Source): Promise<boolean>;
-  /** Takes an address out of the zone that it is a source of; nothing to do is no error. Throws CniError(program). */
-  release(address: Source): Promise<void>;
+  /** Takes an address out of the zone that it is a source of, or out of this one `only`; nothing to do is no error. Throws CniError(program). */
+  release(address: Source, only?: string): Promise<void>;
   /** What is bound to a zone now, as firewalld prints it; undefined where it does not run. Throws CniError(program). */
   sources(zone: string): Promise<string[] | undefined>;
 }
@@ -49,9 +49,9 @@ export function firewalld(ambient: Ambient): Firewalld {
         `cannot make ${source} a source of firewalld's zone ${zone}: ${reason}`,
       );
     },
-    async release(address) {
+    async release(address, only) {
       const source = sourceWords(address);
-      const zone = await zoneOf(source);
+      const zone = only ?? (await zoneOf(source));
       if (!zone) return;
       const answer = await call(ambient, 'removeSource', zone, source);
       if (answer === undefined || answer.status === 0 || /UNKNOWN_SOURCE|ZONE_CONFLICT/.test(answer.stderr))

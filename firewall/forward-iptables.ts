@@ -277,7 +277,7 @@ async function madeByReference(
   const saved: string[] = [];
   for (const { variant, family } of await whereChains(host, [REFERENCE_CHAIN], FILTER))
     saved.push(...(await hostIptables(host, ambient, variant).save(family, FILTER)).split('\n'));
-  return addresses.length > 0 && addresses.every((one) => saved.some((line) => isReferenceRule(line, [one])));
+  return addresses.every((one) => saved.some((line) => isReferenceRule(line, [one])));
 }
 
 async function collect(

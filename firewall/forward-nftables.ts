@@ -40,7 +40,9 @@ import { NO_NFTABLES } from './xtables.ts';
 const setOf = (set: string): SetRef => ({ family: 'inet', table: FORWARD_TABLE, set });
 const base = () => commentsIn({ family: 'inet', table: FORWARD_TABLE, chain: FORWARD });
 
-export interface NftablesForward extends ForwardPart {
+export interface NftablesForward extends Omit<ForwardPart, 'withdraw'> {
+  /** Returns those of the addresses of which nothing here says that they are sources of a zone. */
+  withdraw(of: Withdrawal): Promise<Source[]>;
   /** Idempotent. `zoned`: the addresses are sources of a zone of firewalld's, which withdraw() and collect() end. */
   admit(admission: Admission, zoned: boolean): Promise<void>;
 }
@@ -118,14 +120,21 @@ async function admit(host: Namespace, ambient: Ambient, admission: Admission, zo
 const install = (host: Namespace, ambient: Ambient) =>
   runNft(host, ambient, forwardBase(), 'install the nftables rules of what is forwarded');
 
-async function withdraw(host: Namespace, ambient: Ambient, zones: Firewalld, of: Withdrawal): Promise<void> {
+async function withdraw(
+  host: Namespace,
+  ambient: Ambient,
+  zones: Firewalld,
+  of: Withdrawal,
+): Promise<Source[]> {
   const mark = publicationMark(of);
   const places = [...addressPlaces(LET, of), ...addressPlaces(ZONED, of), ...apartPlaces(of)];
   const found = await lookInto(host, places);
+  const unzoned = of.addresses.filter((_, i) => found[of.addresses.length + i] === undefined);
   const ours = places.filter((_, i) => found[i]?.comment === mark);
   // What the runtime says by now may not be what it said at ADD.
   const known = of.addresses.length > 0 && of.addresses.every((_, i) => found[i]?.comment === mark);
   await leave(host, ambient, zones, known ? ours : await placesOf(host, (comment) => comment === mark));
+  return unzoned;
 }
 
 const ALL_SETS = [LET, ZONED, APART].flatMap((named) => [named[4], named[6]]).map(setOf);

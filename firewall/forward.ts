@@ -33,7 +33,7 @@ export interface Admission extends AttachmentId {
 }
 
 /** What DEL knows. */
-export type Withdrawal = Pick<Admission, keyof AttachmentId | 'network' | 'addresses' | 'link'>;
+export type Withdrawal = Pick<Admission, keyof AttachmentId | 'network' | 'addresses' | 'link' | 'zone'>;
 
 /** One of the places where forwarding is decided. */
 export interface ForwardPart {
@@ -45,12 +45,12 @@ export interface ForwardPart {
   collect(network: string, valid: readonly AttachmentId[]): Promise<string[]>;
 }
 
-/** withdraw() takes away what the reference let through of these addresses, too. */
+/** withdraw() takes away what the reference let through of these addresses, too, and out of the zone what nobody's mark tells of. */
 export interface ForwardRules extends ForwardPart {
   /** Idempotent. Throws CniError. */
   admit(admission: Admission): Promise<void>;
   /** Whether the reference lets all of these addresses through. */
-  madeByReference(addresses: Admission['addresses']): Promise<boolean>;
+  madeByReference(admission: Pick<Admission, 'addresses' | 'zone'>): Promise<boolean>;
   /** Throws CniError(notAvailable) where admit() would fail. */
   probe(wanted: Pick<Admission, 'rules' | 'required'>): Promise<void>;
 }
@@ -69,8 +69,12 @@ export function forwardRules(host: Namespace, ambient: Ambient): ForwardRules {
       await iptables.admit(admission, places.iptables);
     },
     async withdraw(of) {
-      await nft.withdraw(of);
+      const unknown = await nft.withdraw(of);
       await iptables.withdraw(of);
+      if (of.zone === undefined || unknown.length === 0) return;
+      if (!(await forwarding(host, ambient)).firewalld) return;
+      // The reference's; or ours, whose mark somebody flushed.
+      await Promise.all(unknown.map((address) => zones.release(address, of.zone)));
     },
     async missing(admissions) {
       const found = await forwarding(host, ambient);
@@ -87,7 +91,13 @@ export function forwardRules(host: Namespace, ambient: Ambient): ForwardRules {
         ...parts.flatMap((part) => part.get(one) ?? []),
       ]);
     },
-    madeByReference: (addresses) => iptables.madeByReference(addresses),
+    async madeByReference({ addresses, zone }) {
+      if (addresses.length === 0) return false;
+      if (await iptables.madeByReference(addresses)) return true;
+      if (zone === undefined || !(await forwarding(host, ambient)).firewalld) return false;
+      const sources = await zones.sources(zone);
+      return addresses.every((address) => sources?.includes(sourceWords(address)));
+    },
     async collect(network, valid) {
       const removed = [await nft.collect(network, valid), await iptables.collect(network, valid)];
       return [...new Set(removed.flat())];

@@ -9,6 +9,7 @@ const cni = (plugin: string): Owner => ({ who: 'cni', plugin });
 const TABLES: Names = [
   [/^weft$/, { who: 'weft' }],
   [/^weft-ports$/, { who: 'weft', plugin: 'portmap' }],
+  [/^weft-forward$/, { who: 'weft', plugin: 'firewall' }],
   [/^cni_plugins_masquerade$/, { who: 'cni' }],
   [/^cni_hostport$/, cni('portmap')],
   [/^cni_bandwidth/, cni('bandwidth')],
@@ -63,6 +64,7 @@ const CHAINS: Names = [
 /** Sets of ipset. */
 const SETS: Names = [
   [/^weft-/, { who: 'weft' }],
+  [/^weft_let[46]$/, { who: 'weft', plugin: 'firewall' }],
   [/^cali[46]/, { who: 'calico' }],
   [/^cilium_/, { who: 'cilium' }],
   [/^KUBE-/, { who: 'kube-proxy' }],

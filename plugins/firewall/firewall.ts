@@ -1,7 +1,14 @@
 /** The firewall plugin: containers are let through on hosts that forward nothing by themselves, and networks kept apart. */
 import { configSchema } from '../../cni/config.ts';
 import type { ChainedDefinition } from '../chained.ts';
-import { addressesOf, firewallPlan, firewallRemoval, validateFirewall, wantedPlaces } from './plan.ts';
+import {
+  addressesOf,
+  firewallPlan,
+  firewallRemoval,
+  validateFirewall,
+  wantedPlaces,
+  zoneOf,
+} from './plan.ts';
 import { type FirewallConf, schema } from './schema.ts';
 import { validate } from './validate.generated.ts';
 
@@ -18,7 +25,8 @@ export const firewall: ChainedDefinition<FirewallConf> = {
   removal: firewallRemoval,
   async madeElsewhere({ config, attachment, prevResult }, session) {
     if (config.ingressPolicy && config.ingressPolicy !== 'open') return false;
-    return await (await session.forward()).madeByReference(addressesOf({ attachment, prevResult }));
+    const addresses = addressesOf({ attachment, prevResult });
+    return await (await session.forward()).madeByReference({ addresses, ...zoneOf(config) });
   },
   async collect({ config, valid }, session) {
     return await (await session.forward()).collect(config.name, valid);

@@ -35,6 +35,10 @@ export function wantedPlaces({
   return policy === 'open' ? {} : { required: 'rules' };
 }
 
+/** As the reference: firewalld's where nothing else is asked for. */
+export const zoneOf = ({ backend, firewalldZone }: FirewallConf): Pick<Admission, 'zone'> =>
+  !backend || backend === 'firewalld' ? { zone: firewalldZone || DEFAULT_ZONE } : {};
+
 /** Of the container's own link; none without a result. */
 export function addressesOf({
   prevResult,
@@ -65,10 +69,7 @@ export function firewallPlan(input: ChainedInput<FirewallConf>): Step[] {
       ...{ network, containerId, ifname, addresses, policy },
       adminChain: config.iptablesAdminChainName || DEFAULT_ADMIN_CHAIN,
       ...wantedPlaces(config),
-      // As the reference does, where nothing else is asked for.
-      ...((!config.backend || config.backend === 'firewalld') && {
-        zone: config.firewalldZone || DEFAULT_ZONE,
-      }),
+      ...zoneOf(config),
       ...(policy !== 'open' && link !== undefined && { link }),
       ...(policy === 'isolated' && port !== undefined && { isolated: port }),
     },
@@ -84,6 +85,7 @@ export function firewallRemoval(input: ChainedInput<FirewallConf>): Step[] {
       kind: 'forward',
       ...{ network, containerId, ifname, addresses: addressesOf(input) },
       ...{ adminChain: DEFAULT_ADMIN_CHAIN, policy: 'open' },
+      ...zoneOf(input.config),
       ...(link !== undefined && { link }),
     },
   ];

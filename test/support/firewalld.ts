@@ -9,6 +9,8 @@ export interface RunningFirewalld {
   readonly env: Readonly<Record<string, string>>;
   /** What firewall-cmd prints. Throws when it fails. */
   cmd(...args: string[]): Promise<string>;
+  /** What is bound to a zone, sorted. */
+  sources(zone: string): Promise<string[]>;
 }
 
 /** Starts both and waits until firewalld answers. They end with the host. */
@@ -36,6 +38,13 @@ export async function startFirewalld(
   );
   await host.daemon('firewalld', '/usr/sbin/firewalld', ['--nofork', '--nopid', '--log-target=console'], env);
   const cmd = async (...args: string[]) => (await host.exec('firewall-cmd', args, { env })).stdout.trim();
-  await until('firewalld answers', async () => (await cmd('--state')) === 'running');
-  return { env, cmd };
+  // firewall-cmd is slow to start.
+  const name = 'org.fedoraproject.FirewallD1';
+  const ask = ['--system', '--auto-start=no', 'call', name, '/org/fedoraproject/FirewallD1', `${name}.zone`];
+  const sources = async (zone: string) => {
+    const { stdout } = await host.exec('busctl', [...ask, 'getSources', 's', zone], { env });
+    return [...stdout.matchAll(/"([^"]+)"/g)].map(([, source]) => source ?? '').sort();
+  };
+  await until('firewalld answers', async () => (await sources('trusted')).length === 0);
+  return { env, cmd, sources };
 }
