@@ -21,6 +21,7 @@ import { UsageError, type WeftContext } from './context.ts';
 import { nat } from './nat/commands.ts';
 import { net } from './net/commands.ts';
 import { network } from './network/commands.ts';
+import { sandbox } from './sandbox/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
 import { trace } from './trace/commands.ts';
 import { WEFT_VERSION } from './version.ts';
@@ -62,6 +63,7 @@ export function weftApplication(debug = false): Application<WeftContext> {
       network,
       nat,
       ...containerCommands,
+      sandbox,
       plan,
       status,
       trace,

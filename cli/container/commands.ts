@@ -1,6 +1,6 @@
 /** The commands for containers: how they are called. */
 import { buildCommand, type TypedPositionalParameter } from '@stricli/core';
-import { parseCount } from '../agent/flags.ts';
+import { parseCount, parseInterval } from '../agent/flags.ts';
 import { parseSeconds } from '../agent/seconds.ts';
 import type { WeftContext } from '../context.ts';
 import { jsonFlag } from '../net/flags.ts';
@@ -21,6 +21,7 @@ import {
   type RunFlags,
 } from './flags.ts';
 import type { LogFlags } from './logs.ts';
+import type { StatsFlags } from './stats.ts';
 
 const toggle = (brief: string) => ({ kind: 'boolean', brief, optional: true, withNegated: false }) as const;
 const one = <T>(parse: (text: string) => T, placeholder: string, brief: string) =>
@@ -218,4 +219,27 @@ const gc = buildCommand<{ json?: boolean }, [], WeftContext>({
   docs: { brief: 'Remove what containers left behind whose monitor or maker was killed' },
 });
 
-export const containerCommands = { run, exec, ps, logs, stop, kill, rm, inspect, gc } as const;
+const stats = buildCommand<StatsFlags, string[], WeftContext>({
+  loader: async () => (await import('./stats.ts')).stats,
+  parameters: {
+    flags: {
+      interval: {
+        kind: 'parsed',
+        parse: parseInterval,
+        brief: 'SECONDS between two looks',
+        placeholder: 'SECONDS',
+        default: '1',
+      },
+      count: one(parseCount, 'N', 'N looks, then end [without end on a terminal, else 1]'),
+      json: jsonFlag,
+    },
+    aliases: { n: 'count' },
+    positional: { kind: 'array', parameter: container('Containers [all that run]') },
+  },
+  docs: {
+    brief: 'Show what containers use: CPU, memory, processes, network, devices',
+    fullDescription: 'Live on a terminal; q ends it. CPU is in percent of one CPU.',
+  },
+});
+
+export const containerCommands = { run, exec, ps, logs, stop, kill, rm, stats, inspect, gc } as const;

@@ -11,11 +11,14 @@ export function makerFrom(context: WeftContext): Maker {
   return {
     ambient,
     path: pluginPath(context, undefined),
-    monitor: join(home, 'weft-monitor'),
+    monitor: monitorOf(context),
     weft: join(home, 'weft'),
     filter: readFilter(join(home, 'weft-seccomp.bpf')),
   };
 }
+
+/** The program that makes namespaces. */
+export const monitorOf = ({ home }: WeftContext) => join(home, 'weft-monitor');
 
 /** Throws CniError(io): without its filter no container is started. */
 function readFilter(file: string): Uint8Array {

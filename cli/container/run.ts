@@ -1,8 +1,11 @@
 /** `weft run` */
 import { clean, type Made, type Maker, make, remove, start } from '../../runtime/container/lifecycle.ts';
 import { StartError } from '../../runtime/container/start.ts';
+import type { ContainerState } from '../../runtime/container/state.ts';
+import { listContainers, stateOf } from '../../runtime/container/store.ts';
 import type { WeftContext } from '../context.ts';
 import { UsageError } from '../context.ts';
+import { lines } from '../table.ts';
 import { defaultsFor } from './defaults.ts';
 import type { RunFlags } from './flags.ts';
 import { makerFrom } from './maker.ts';
@@ -14,6 +17,12 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
     throw new UsageError('-d leaves the container alone, -i and -t stay with it: choose');
   const maker = makerFrom(this);
   const spec = specification(this.ambient, flags, words, await defaultsFor(maker, flags));
+  if (flags.dryRun) {
+    const { plannedSteps } = await import('../../runtime/container/lifecycle.ts');
+    const { renderStep } = await import('../../runtime/container/steps.ts');
+    this.terminal.out(lines(...plannedSteps(maker, spec).map(renderStep)));
+    return;
+  }
   try {
     const made = await make(maker, spec, flags.tty ? windowSize() : undefined);
     if (flags.detach) {
@@ -39,8 +48,16 @@ async function foreground(context: WeftContext, maker: Maker, made: Made): Promi
   client.careForEnd();
   await start(maker, made);
   const { status } = await relay(client, told, { input: spec.interactive, terminal: spec.terminal });
+  const stopped = stateNow(context, spec.id);
   if (spec.remove) await remove(maker, spec.id);
   else for (const { message } of await clean(maker, spec.id)) context.terminal.err(`weft: ${message}\n`);
+  if (stopped?.outOfMemory) {
+    const limit =
+      spec.limits.memory === undefined
+        ? ''
+        : `: its limit is ${Math.round(spec.limits.memory / 1024 ** 2)} MiB (--memory)`;
+    context.terminal.err(`weft: something in ${spec.name} was ended for want of memory${limit}\n`);
+  }
   if (status === undefined) {
     context.terminal.err(
       `weft: the monitor of ${spec.name} ended before its container: "weft gc" removes what is left\n`,
@@ -48,4 +65,9 @@ async function foreground(context: WeftContext, maker: Maker, made: Made): Promi
     return 125;
   }
   return status;
+}
+
+function stateNow({ ambient }: WeftContext, id: string): ContainerState | undefined {
+  const found = listContainers(ambient).find(({ spec }) => spec.id === id);
+  return found && stateOf(found);
 }

@@ -2,25 +2,23 @@
 import { mkdirSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
-import { cgroupIds, cgroupsOf, makeCgroups, processesIn, removeFolders } from '../cgroup/cgroups.ts';
+import {
+  cgroupIds,
+  cgroupsOf,
+  hostHierarchies,
+  makeCgroups,
+  processesIn,
+  removeFolders,
+} from '../cgroup/cgroups.ts';
 import type { Caller } from '../execution.ts';
-import { prepareRoot, removeWritten } from '../rootfs/rootfs.ts';
+import { mountOfRoot, prepareRoot, removeWritten } from '../rootfs/rootfs.ts';
 import { containerSteps, type Prepared } from './container-steps.ts';
 import type { Taken } from './devices.ts';
 import { type Attached, attach, detach, networksOf } from './networks.ts';
 import type { ContainerSpec } from './spec.ts';
 import { type Created, createContainer, startContainer } from './start.ts';
 import type { Step } from './steps.ts';
-import {
-  cgroupParent,
-  claim,
-  containerIds,
-  folderOf,
-  forget,
-  listContainers,
-  stateOf,
-  storeFolder,
-} from './store.ts';
+import { abandoned, cgroupParent, claim, folderOf, forget, storeFolder } from './store.ts';
 
 /** Who makes containers, and by which programs. */
 export interface Maker extends Caller {
@@ -53,7 +51,7 @@ export interface Made {
 export async function make(maker: Maker, spec: ContainerSpec, window?: Window): Promise<Made> {
   const { ambient } = maker;
   const lists = await networksOf(maker, spec);
-  const folder = await claim(ambient, spec);
+  const { folder, release } = await claim(ambient, spec);
   try {
     const steps = containerSteps(spec, prepare(maker, spec, folder, window));
     const created = await createContainer(maker.monitor, folder, steps, ambient.env);
@@ -63,6 +61,8 @@ export async function make(maker: Maker, spec: ContainerSpec, window?: Window): 
   } catch (error) {
     await remove(maker, spec.id);
     throw error;
+  } finally {
+    release();
   }
 }
 
@@ -81,19 +81,30 @@ function prepare(maker: Maker, spec: ContainerSpec, folder: string, window: Wind
   const { ambient } = maker;
   const { folders: cgroups, oomFile } = makeCgroups(spec.id, spec.limits, cgroupParent(ambient));
   const own = spec.namespaces.includes('mnt');
-  const { steps: rootSteps, root } = own
-    ? prepareRoot(spec, folder, storeFolder(ambient))
-    : { steps: [], root: '/' };
+  if (own) prepareRoot(spec, folder, storeFolder(ambient));
   return {
     cgroups,
     ...(oomFile !== undefined && { oomFile }),
-    rootSteps,
-    root,
+    ...(own ? mountOfRoot(spec, folder, storeFolder(ambient)) : { root: '/', rootSteps: [] }),
     taken: own ? [...mountsOf(spec), ...filesOf(spec, folder)] : [],
     filter: maker.filter,
     ended: [maker.weft, '__ended', spec.id],
     ...window,
   };
+}
+
+/** The steps of a container's start, for people: nothing is made, and what is made for it is named as it would be. */
+export function plannedSteps(maker: Maker, spec: ContainerSpec): Step[] {
+  const { ambient } = maker;
+  const folder = folderOf(ambient, spec.id);
+  const own = spec.namespaces.includes('mnt');
+  return containerSteps(spec, {
+    cgroups: hostHierarchies().map(({ mount }) => join(mount, cgroupParent(ambient), spec.id)),
+    ...(own ? mountOfRoot(spec, folder, storeFolder(ambient)) : { root: '/', rootSteps: [] }),
+    taken: own ? mountsOf(spec) : [],
+    filter: maker.filter,
+    ended: [maker.weft, '__ended', spec.id],
+  });
 }
 
 /** Throws CniError(invalidConfig) for a source that is not there. */
@@ -198,11 +209,7 @@ export async function remove(maker: Maker, id: string): Promise<void> {
 /** What nobody will clean up any more: containers whose monitor died, and what a crash left without a container. Returns their ids. */
 export async function collect(maker: Maker): Promise<string[]> {
   const { ambient } = maker;
-  const known = listContainers(ambient);
-  const broken = known.filter((one) => stateOf(one).phase === 'broken').map(({ spec }) => spec.id);
-  const ids = new Set(known.map(({ spec }) => spec.id));
-  const lost = [...containerIds(ambient), ...cgroupIds(cgroupParent(ambient))].filter((id) => !ids.has(id));
-  const gone = [...new Set([...broken, ...lost])];
+  const gone = await abandoned(ambient, cgroupIds(cgroupParent(ambient)));
   for (const id of gone) await remove(maker, id);
   return gone;
 }

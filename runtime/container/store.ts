@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Ambient } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { makeFolder } from '../../cni/folder.ts';
+import { tryLock } from '../../netlink/lock.ts';
 import { CGROUP_PARENT } from '../cgroup/cgroups.ts';
 import type { ContainerSpec } from './spec.ts';
 import type { ContainerState } from './state.ts';
@@ -25,11 +26,17 @@ export const cgroupParent = ({ env }: Ambient) => env.WEFT_CGROUP || CGROUP_PARE
 /** What Docker and others allow; it becomes a host name and an argument of programs. */
 export const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
 
+export interface Claimed {
+  folder: string;
+  /** Until it is called, or its process ends, nobody takes the container for abandoned. */
+  release(): void;
+}
+
 /** Makes the folder of a new container. Throws CniError(invalidConfig) when its name is taken, (io). */
-export async function claim(ambient: Ambient, spec: ContainerSpec): Promise<string> {
+export async function claim(ambient: Ambient, spec: ContainerSpec): Promise<Claimed> {
   const all = containersFolder(ambient);
   makeFolder(all, 0o700);
-  const release = await ambient.lock(join(all, 'lock'));
+  const releaseAll = await ambient.lock(join(all, 'lock'));
   try {
     const taken = listContainers(ambient).find((one) => one.spec.name === spec.name);
     if (taken) {
@@ -40,8 +47,38 @@ export async function claim(ambient: Ambient, spec: ContainerSpec): Promise<stri
     }
     const folder = folderOf(ambient, spec.id);
     mkdirSync(folder, { mode: 0o700 });
+    const release = await ambient.lock(join(folder, MAKING));
     writeSpec(folder, spec);
-    return folder;
+    return { folder, release };
+  } finally {
+    releaseAll();
+  }
+}
+
+/** Held by whoever makes the container. */
+const MAKING = 'making';
+
+/** Whether somebody makes it now: a look from outside. */
+function isBeingMade(folder: string): boolean {
+  if (!existsSync(join(folder, MAKING))) return false;
+  const release = tryLock(join(folder, MAKING));
+  release?.();
+  return release === undefined;
+}
+
+/**
+ * Ids of containers whose monitor is gone without a word, and those of folders, and of what else bears an id (`others`), without a
+ * container.
+ */
+export async function abandoned(ambient: Ambient, others: readonly string[]): Promise<string[]> {
+  if (!existsSync(containersFolder(ambient))) return [...others];
+  const release = await ambient.lock(join(containersFolder(ambient), 'lock'));
+  try {
+    const known = listContainers(ambient);
+    const broken = known.filter((one) => stateOf(one).phase === 'broken' && !isBeingMade(one.folder));
+    const ids = new Set(known.map(({ spec }) => spec.id));
+    const lost = [...containerIds(ambient), ...others].filter((id) => !ids.has(id));
+    return [...new Set([...broken.map(({ spec }) => spec.id), ...lost])];
   } finally {
     release();
   }

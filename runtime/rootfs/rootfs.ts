@@ -13,7 +13,7 @@ export const layerFolder = (store: string, digest: string) =>
 
 export interface RootFileSystem {
   /** The monitor's: they leave the file system mounted at `root`. */
-  steps: Step[];
+  rootSteps: Step[];
   root: string;
 }
 
@@ -24,21 +24,27 @@ export function lowerFolders(source: RootSource, store: string): string[] {
   return source.layers.toReversed().map((digest) => layerFolder(store, digest));
 }
 
-/** Makes the folders; mounts nothing. Throws CniError(invalidConfig) when there is no such directory, (io). */
-export function prepareRoot(spec: ContainerSpec, folder: string, store: string): RootFileSystem {
-  const lower = lowerFolders(spec.root, store);
-  for (const one of lower) assertFolder(one);
+const foldersOf = (spec: ContainerSpec, folder: string, store: string) => {
   const written = writtenFolder(store, spec.id);
-  const root = join(folder, 'root');
-  const [upper, work] = [join(written, 'upper'), join(written, 'work')];
+  return { root: join(folder, 'root'), upper: join(written, 'upper'), work: join(written, 'work') };
+};
+
+/** Makes the folders; mounts nothing. Throws CniError(invalidConfig) when there is no such directory, (io). */
+export function prepareRoot(spec: ContainerSpec, folder: string, store: string): void {
+  for (const one of lowerFolders(spec.root, store)) assertFolder(one);
+  const { root, upper, work } = foldersOf(spec, folder, store);
   mkdirSync(root, { mode: 0o755 });
   for (const one of [upper, work]) mkdirSync(one, { recursive: true, mode: 0o755 });
-  const [uid, gid] = [spec.uids, spec.gids].map(
-    (ranges) => ranges?.find(({ inside }) => inside === 0)?.outside ?? 0,
-  );
-  chownSync(upper, uid ?? 0, gid ?? 0);
-  const options = `lowerdir=${lower.map(escaped).join(':')},upperdir=${escaped(upper)},workdir=${escaped(work)}`;
-  return { root, steps: [['mount', 'overlay', root, 'overlay', 'nodev', options]] };
+  const outside = (ranges: ContainerSpec['uids']) => ranges?.find(({ inside }) => inside === 0)?.outside ?? 0;
+  chownSync(upper, outside(spec.uids), outside(spec.gids));
+}
+
+/** The monitor's steps that leave the file system mounted at `root`. */
+export function mountOfRoot(spec: ContainerSpec, folder: string, store: string): RootFileSystem {
+  const { root, upper, work } = foldersOf(spec, folder, store);
+  const lower = lowerFolders(spec.root, store).map(escaped).join(':');
+  const options = `lowerdir=${lower},upperdir=${escaped(upper)},workdir=${escaped(work)}`;
+  return { root, rootSteps: [['mount', 'overlay', root, 'overlay', 'nodev', options]] };
 }
 
 /** Removes what a container wrote. */
