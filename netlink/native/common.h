@@ -94,14 +94,13 @@ class Deletion {
   std::shared_ptr<std::atomic<int>> error_ = std::make_shared<std::atomic<int>>(0);
 };
 
-struct Monitor;
 class Watched;
 
 // Per environment (main thread or worker thread), never global.
 struct Addon {
   std::map<uint32_t, std::shared_ptr<Namespace>> namespaces;
-  std::map<uint32_t, Monitor*> monitors;
-  std::map<uint32_t, Watched*> sockets;
+  // Monitors and sockets.
+  std::map<uint32_t, Watched*> watched;
   uint32_t next = 1;
 };
 

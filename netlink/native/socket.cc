@@ -55,7 +55,7 @@ class Socket : public Watched {
 };
 
 Watched& socketArgument(const Napi::CallbackInfo& info) {
-  auto& all = info.Env().GetInstanceData<Addon>()->sockets;
+  auto& all = info.Env().GetInstanceData<Addon>()->watched;
   auto found = all.find(numberArgument(info, 0, "socket"));
   if (found == all.end()) throw SystemError{EBADF, "socket is closed"};
   return *found->second;

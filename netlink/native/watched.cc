@@ -13,7 +13,7 @@ void Watched::closed(uv_handle_t* handle) {
 void Watched::stop() {
   if (closing) return;
   closing = true;
-  if (addon_ != nullptr) addon_->sockets.erase(id_);
+  if (addon_ != nullptr) addon_->watched.erase(id_);
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_), closed);
 }
 
@@ -59,12 +59,12 @@ uint32_t startWatching(Napi::Env env, std::unique_ptr<Watched> watched, Napi::Fu
   Watched* running = watched.release();
   napi_add_async_cleanup_hook(env, Watched::environmentEnds, running, &running->cleanup_);
   uv_poll_start(&running->poll_, UV_READABLE, Watched::readable);
-  running->addon_->sockets[running->id_] = running;
+  running->addon_->watched[running->id_] = running;
   return running->id_;
 }
 
 void stopWatching(Napi::Env env, uint32_t id) {
-  auto& all = env.GetInstanceData<Addon>()->sockets;
+  auto& all = env.GetInstanceData<Addon>()->watched;
   auto found = all.find(id);
   if (found != all.end()) found->second->stop();
 }
