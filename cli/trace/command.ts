@@ -97,10 +97,10 @@ async function run(
     import('../../inspect/path/compare.ts'),
   ]);
   const watch = flags.watch === true;
-  const seconds = flags.seconds ?? (watch ? 30 : 3);
+  const seconds = flags.seconds ?? (watch ? 30 : 4);
   if (watch) terminal.err(`watching for ${seconds} seconds (Ctrl-C ends it)\n`);
   const observation = await look(gathered, question, prediction, { watch, seconds }, { door, terminal });
-  return { question, prediction, observation, comparison: compare(prediction, observation) };
+  return { question, prediction, observation, comparison: compare(prediction, observation, !watch) };
 }
 
 async function writePcap(file: string, observation: Observation | undefined): Promise<void> {

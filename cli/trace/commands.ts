@@ -25,7 +25,7 @@ export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
       seconds: {
         kind: 'parsed',
         parse: parseSeconds,
-        brief: 'SECONDS to wait for an answer [3], or to watch [30]',
+        brief: 'SECONDS to wait for an answer [4], or to watch [30]',
         placeholder: 'SECONDS',
         optional: true,
       },

@@ -20,12 +20,13 @@ export interface Paint {
 export function hopLines(shown: readonly ComparedHop[], paint: Paint): string[] {
   const lines: string[] = [];
   let place = '';
-  for (const { hop, mark, remark } of shown) {
+  for (const { hop, mark, remark, seen } of shown) {
     const here = hop.place.namespace;
     if (here !== place) lines.push(paint.bold(header(hop)));
     place = here;
-    lines.push(`${marked(mark, paint)} ${paintHop(hop, paint)}`.trimEnd());
+    lines.push(`${marked(hop.kind === 'drop' ? ' ' : mark, paint)} ${paintHop(hop, paint)}`.trimEnd());
     if (hop.rewritten !== undefined) lines.push(`      ${paint.cyan(`→ ${tupleWords(hop.rewritten)}`)}`);
+    if (seen !== undefined) lines.push(`      ${paint.green('✓')} ${paint.dim(`seen: ${seen}`)}`);
     if (remark !== undefined) lines.push(`      ${paint.red(remark)}`);
   }
   return lines;

@@ -1,113 +1,103 @@
 /** Prediction and observation side by side: where they differ is where something is as nobody thought. */
 import type { Answer, Observation, ObservedHop } from '../observe/request.ts';
-import type { Hop, Path, Tuple } from './hop.ts';
+import type { Hop, Outcome, Path, Tuple } from './hop.ts';
 import { protocolNumber, tupleWords } from './packet.ts';
 import type { Prediction } from './predict.ts';
 import { placeWords } from './world.ts';
 
-/** ` ` is not to be seen by any means; `✓` was seen; `✗` was seen otherwise, or not where it should have been; `?` comes after that. */
-export type Mark = ' ' | '✓' | '✗' | '?';
+/** ` ` is not to be seen by any means, or comes after what was not; `✓` was seen; `✗` was seen otherwise, or not, where it should have been. */
+export type Mark = ' ' | '✓' | '✗';
 
 export interface ComparedHop {
   /** As predicted; of what was seen and not predicted, as observed. */
   hop: Hop;
   mark: Mark;
+  /** How it differs. */
   remark?: string;
+  /** What was seen besides: the kernel's own reason. */
+  seen?: string;
 }
 
 export interface Comparison {
   there: readonly ComparedHop[];
+  /** Empty where no answer was predicted nor seen. */
   back: readonly ComparedHop[];
-  /** What happened in the end. */
-  outcome: Path['outcome'];
+  /** What happened in the end; `unknown` where nothing was there to watch. */
+  outcome: Outcome;
   words: string;
   /** In words; empty where all was as predicted. */
   differences: readonly string[];
 }
 
-type Way = 'there' | 'back';
-
-export function compare({ there, back }: Prediction, observation: Observation): Comparison {
-  const ways = { there: side(there, observation, 'there'), back: side(back, observation, 'back') };
-  const seen = seenOutcome(there, observation);
-  const differences = [...ways.there, ...ways.back].flatMap(({ hop, mark, remark }) =>
+/** @param sent whether a probe was sent: else packets were waited for, and none need come */
+export function compare(prediction: Prediction, observation: Observation, sent = true): Comparison {
+  const { there, back } = prediction;
+  const seen = seenOutcome(there, observation, sent);
+  const agreed = agree(prediction, seen.outcome);
+  // Without a packet there is nothing to compare, but for where it ends.
+  const compared = (path: Path | undefined, way: 'there' | 'back'): ComparedHop[] =>
+    side(path, observation, way, agreed);
+  const ways = { there: compared(there, 'there'), back: compared(back, 'back') };
+  const hops = [...ways.there, ...ways.back].flatMap(({ hop, mark, remark }) =>
     mark === '✗' && remark !== undefined ? [`${placeWords(hop.place)}: ${hop.words}: ${remark}`] : [],
   );
-  const predicted = there.outcome;
-  const agrees = agree(predicted, back, seen.outcome);
-  return {
-    ...ways,
-    ...seen,
-    differences: agrees
-      ? differences
-      : [`predicted ${outcomeWords(there, back)}, seen ${seen.outcome}: ${seen.words}`, ...differences],
-  };
+  const ends = `predicted ${outcomeWords(prediction)}, seen ${seen.outcome}: ${seen.words}`;
+  return { ...ways, ...seen, differences: agreed ? hops : [ends, ...hops] };
 }
 
-function outcomeWords({ outcome }: Path, back: Path | undefined): string {
-  return back === undefined || back.outcome === 'delivered' ? outcome : `${outcome} without an answer`;
+function outcomeWords({ there: { outcome }, back }: Prediction): string {
+  return back === undefined || back.outcome === 'delivered' ? outcome : `${outcome}, but without an answer`;
 }
 
 /** Nobody can see from here what becomes of a packet that has left, nor why no answer comes to what needs none. */
-function agree(predicted: Path['outcome'], back: Path | undefined, seen: Path['outcome']): boolean {
-  if (seen === 'unknown' || predicted === 'unknown') return true;
-  if (predicted === 'left') return seen === 'left' || seen === 'delivered' || seen === 'rejected';
-  const good = predicted === 'delivered' && (back === undefined || back.outcome === 'delivered');
-  if (predicted === 'delivered' && !good) return seen !== 'delivered';
-  if (predicted === 'delivered') return seen === 'delivered';
-  if (predicted === 'rejected') return seen === 'rejected';
-  return seen === 'lost' || seen === 'dropped';
+function agree({ there: { outcome }, back }: Prediction, seen: Outcome): boolean {
+  if (seen === 'unknown' || outcome === 'unknown') return true;
+  if (outcome === 'left') return seen !== 'lost' && seen !== 'dropped';
+  if (outcome === 'rejected') return seen === 'rejected';
+  if (outcome === 'dropped') return seen === 'lost' || seen === 'dropped';
+  // Of a neighbour that does not answer, the sender is told in the end.
+  if (outcome === 'lost') return seen !== 'delivered' && seen !== 'left';
+  const answered = back === undefined || back.outcome === 'delivered';
+  return (seen === 'delivered') === answered;
 }
 
-function side(path: Path | undefined, observation: Observation, way: Way): ComparedHop[] {
+function side(
+  path: Path | undefined,
+  observation: Observation,
+  way: 'there' | 'back',
+  agreed: boolean,
+): ComparedHop[] {
   const observed = observation.hops.filter((hop) => hop.way === way);
-  if (path === undefined) return observed.filter(isDecision).map((hop) => ({ hop, mark: '✓' }));
-  const used = new Set<ObservedHop>();
-  const lastSeen = path.hops.findLastIndex((hop) => find(hop, observed, new Set()) !== undefined);
+  if (path === undefined || observed.length === 0)
+    return (path?.hops ?? []).map((hop) => ({ hop, mark: ' ' }));
   const traced = new Set(observation.rules.map(({ place }) => place.namespace));
-  const compared = path.hops.map((hop, i): ComparedHop => {
-    const found = find(hop, observed, used);
-    if (found !== undefined) {
-      used.add(found);
-      return withTuple(hop, found);
-    }
-    if (!visible(hop, traced))
-      return { hop, mark: i > lastSeen && hop.kind !== 'drop' && hop.kind !== 'deliver' ? ' ' : ' ' };
-    return { hop, mark: '?' };
+  const used = new Set<ObservedHop>();
+  const pairs = path.hops.map((hop) => {
+    const found = observed.find((one) => !used.has(one) && same(hop, one));
+    if (found !== undefined) used.add(found);
+    return { hop, found };
   });
-  return [
-    ...firstMissing(compared, lastSeen, observed.length > 0 || way === 'there'),
-    ...unforeseen(observed, used, path),
-  ];
+  const lastSeen = pairs.findLastIndex(({ found }) => found !== undefined);
+  let missed = false;
+  const compared = pairs.map(({ hop, found }, i): ComparedHop => {
+    if (found !== undefined) return paired(hop, found);
+    // Of all that was not seen the first is the finding; a rule between two things that were seen is one that did not decide.
+    const expected =
+      hop.kind === 'link' ? i > lastSeen : isRule(hop) && i < lastSeen && traced.has(hop.place.namespace);
+    if (!expected || missed) return { hop, mark: ' ' };
+    missed = true;
+    return { hop, mark: '✗', remark: hop.kind === 'link' ? 'not seen here' : 'this rule did not decide' };
+  });
+  const others = unforeseen(observed, used, agreed);
+  return [...compared.slice(0, lastSeen + 1), ...others, ...compared.slice(lastSeen + 1)];
 }
 
-/** Of all that was not seen only the first is a finding: the rest follows from it. */
-function firstMissing(compared: readonly ComparedHop[], lastSeen: number, any: boolean): ComparedHop[] {
-  let found = false;
-  return compared.map((one, i) => {
-    if (one.mark !== '?' || found || !any) return one;
-    // A rule that was not met between two things that were is one that the packet went around.
-    if (i < lastSeen && one.hop.kind !== 'rule') return { ...one, mark: ' ' };
-    found = true;
-    return {
-      ...one,
-      mark: '✗',
-      remark: one.hop.kind === 'rule' ? 'this rule did not decide' : 'not seen here',
-    };
-  });
-}
-
-function find(
-  hop: Hop,
-  observed: readonly ObservedHop[],
-  used: ReadonlySet<ObservedHop>,
-): ObservedHop | undefined {
-  return observed.find(
-    (one) => !used.has(one) && one.place.namespace === hop.place.namespace && same(hop, one),
-  );
+function isRule(hop: Hop): boolean {
+  return hop.kind === 'rule' && hop.handle !== undefined;
 }
 
 function same(hop: Hop, seen: Hop): boolean {
+  if (hop.place.namespace !== seen.place.namespace) return false;
   switch (hop.kind) {
     case 'link':
       return seen.kind === 'link' && seen.link === hop.link && seen.direction === hop.direction;
@@ -136,18 +126,19 @@ function same(hop: Hop, seen: Hop): boolean {
       return (
         seen.rewritten !== undefined && hop.rewritten !== undefined && alike(seen.rewritten, hop.rewritten)
       );
+    case 'drop':
+      return seen.kind === 'drop' || (seen.kind === 'deliver' && /^nobody listens/.test(hop.reason));
+    case 'send':
+      return seen.kind === 'send' && alike(seen.tuple, hop.tuple);
+    case 'deliver':
+      return seen.kind === 'deliver';
     default:
       return false;
   }
 }
 
-/** Whether there is a means to see such a thing. */
-function visible(hop: Hop, traced: ReadonlySet<string>): boolean {
-  if (hop.kind === 'link') return true;
-  return hop.kind === 'rule' && hop.handle !== undefined && traced.has(hop.place.namespace);
-}
-
-function withTuple(hop: Hop, found: Hop): ComparedHop {
+function paired(hop: Hop, found: Hop): ComparedHop {
+  if (hop.kind === 'drop') return { hop, mark: '✓', ...(found.kind === 'drop' ? { seen: found.words } : {}) };
   if (hop.kind !== 'link' || alike(hop.tuple, found.tuple)) return { hop, mark: '✓' };
   return { hop, mark: '✗', remark: `seen as ${tupleWords(found.tuple)}, predicted ${tupleWords(hop.tuple)}` };
 }
@@ -164,58 +155,58 @@ function alike(a: Tuple, b: Tuple): boolean {
   );
 }
 
+/** What was seen and not predicted: where it was given up, and where it went on after all. Flooding brings it to places of no meaning. */
+function unforeseen(
+  observed: readonly ObservedHop[],
+  used: ReadonlySet<ObservedHop>,
+  agreed: boolean,
+): ComparedHop[] {
+  const rest = observed.filter((hop) => !used.has(hop));
+  const ends = rest.filter((hop) => isDecision(hop) || hop.kind === 'drop');
+  const gone = agreed || ends.length > 0 ? [] : rest.filter(({ kind }) => kind === 'link').slice(0, 1);
+  return [
+    ...ends.map((hop) => ({ hop, mark: '✗' as const, remark: 'not predicted' })),
+    ...gone.map((hop) => ({ hop, mark: '✗' as const, remark: 'seen here, not predicted' })),
+  ].filter(({ hop }) => !agreed || isDecision(hop));
+}
+
 function isDecision(hop: Hop): boolean {
   return hop.kind === 'rule' && /^(drop|reject)/.test(hop.verdict);
 }
 
-/** What was seen and not predicted: rules that gave the packet up, and links where it came after all. */
-function unforeseen(
-  observed: readonly ObservedHop[],
-  used: ReadonlySet<ObservedHop>,
-  path: Path,
-): ComparedHop[] {
-  return observed
-    .filter((hop) => !used.has(hop))
-    .filter(
-      (hop) =>
-        isDecision(hop) &&
-        !path.hops.some(
-          (one) =>
-            one.kind === 'rule' &&
-            one.verdict === 'drop' &&
-            one.place.namespace === hop.place.namespace &&
-            one.chain === ('chain' in hop ? hop.chain : ''),
-        ),
-    )
-    .map((hop) => ({ hop, mark: '✗' as const, remark: 'not predicted' }));
-}
-
 function seenOutcome(
   there: Path,
-  { answer, hops, tuple }: Observation,
-): { outcome: Path['outcome']; words: string } {
-  if (tuple === undefined && answer.kind !== 'refused')
-    return { outcome: 'unknown', words: 'no packet was seen' };
+  observation: Observation,
+  sent: boolean,
+): { outcome: Outcome; words: string } {
+  const { answer, hops, tuple } = observation;
   if (answer.kind !== 'none') return answered(answer);
   const went = hops.filter(({ way }) => way === 'there');
   const last = went.at(-1);
-  const goal = there.hops.at(-1)?.place.namespace;
-  const dropped = went.find(isDecision);
-  if (dropped !== undefined) return { outcome: 'dropped', words: `dropped: ${dropped.words}` };
-  const where = last === undefined ? 'nowhere' : `in ${placeWords(last.place)}`;
-  const arrived = last?.place.namespace === goal && last?.kind === 'link' && last.direction === 'in';
-  if (there.outcome === 'left' && last?.kind === 'link' && last.direction === 'out')
-    return { outcome: 'left', words: `seen last ${where}, out through ${last.link}; no answer came` };
-  const needsNone = tuple !== undefined && protocolNumber(tuple.protocol) === 17;
-  if (arrived && needsNone)
-    return { outcome: 'delivered', words: `arrives ${where}; no answer came, and UDP needs none` };
-  return {
-    outcome: 'lost',
-    words: `seen last ${where}${last === undefined ? '' : `: ${last.words}`}; no answer came`,
-  };
+  if (last === undefined || tuple === undefined) {
+    return sent
+      ? { outcome: 'lost', words: 'no packet came to a link' }
+      : { outcome: 'unknown', words: 'no such packet came by' };
+  }
+  const given = hops.findLast((hop) => hop.kind === 'drop' || isDecision(hop));
+  const where = placeWords((given ?? last).place);
+  if (given !== undefined) {
+    const way = given.way === 'back' ? 'the answer is ' : '';
+    const by = given.kind === 'drop' ? given.words : `by ${given.words}`;
+    return { outcome: 'dropped', words: `${way}dropped in ${where}: ${by}` };
+  }
+  if (there.outcome === 'left' && last.kind === 'link' && last.direction === 'out')
+    return { outcome: 'left', words: `seen last in ${where}, out through ${last.link}; no answer came` };
+  const back = hops.findLast(({ way }) => way === 'back');
+  if (back !== undefined)
+    return { outcome: 'lost', words: `the answer was seen last in ${placeWords(back.place)}: ${back.words}` };
+  const arrived = last.kind === 'deliver' || last.place.namespace === there.hops.at(-1)?.place.namespace;
+  if (arrived && protocolNumber(tuple.protocol) === 17)
+    return { outcome: 'delivered', words: `arrives in ${where}; no answer came, and UDP needs none` };
+  return { outcome: 'lost', words: `seen last in ${where}: ${last.words}; no answer came` };
 }
 
-function answered(answer: Exclude<Answer, { kind: 'none' }>): { outcome: Path['outcome']; words: string } {
+function answered(answer: Exclude<Answer, { kind: 'none' }>): { outcome: Outcome; words: string } {
   switch (answer.kind) {
     case 'refused':
       return { outcome: 'rejected', words: `the sender's own kernel refuses: ${answer.errno}` };

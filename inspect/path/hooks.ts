@@ -6,7 +6,7 @@ import type { HookView } from './fields.ts';
 import { asTranslated } from './nat.ts';
 import { endWords, type Packet } from './packet.ts';
 import { track } from './tracking.ts';
-import { drop, type End, pass, type Walk } from './world.ts';
+import { type End, pass, type Walk } from './world.ts';
 
 /** linux/netfilter_ipv4.h, enum nf_ip_hook_priorities. */
 const PRIORITY = { conntrack: -200, destinationNat: -100, sourceNat: 100 } as const;
@@ -35,16 +35,15 @@ export function runHook(
     const result = visit(packet);
     packet = result.packet;
     if (result.verdict === 'accept') continue;
-    const { owner, words, verdict } = result;
-    const at = { namespace: view.snapshot.identity, packet };
+    const { words, verdict } = result;
     const why = lossWords(verdict, words, packet);
     if (verdict === 'queue') {
       walk.assumptions.add('the program behind the queue lets it through');
       continue;
     }
-    return {
-      end: drop(walk, at, words, why, { owner, outcome: verdict === 'reject' ? 'rejected' : 'dropped' }),
-    };
+    // The rule is a hop already.
+    const outcome = verdict === 'reject' ? 'rejected' : 'dropped';
+    return { end: { at: 'end', namespace: view.snapshot.identity, packet, outcome, why } };
   }
   return { packet };
 }

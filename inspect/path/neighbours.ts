@@ -84,7 +84,7 @@ function ask(
     hop(state, `neighbour ${nextHop} (${before}): asked on ${link.name}`, undefined);
     return withMac(undefined);
   }
-  const asked = entry?.failed ? 'has not answered' : 'nobody there has that address';
+  const asked = entry?.failed ? 'nobody answers' : 'nobody there has that address';
   const reason = `neighbour ${nextHop} on ${link.name}: ${asked}`;
   const version = packet.tuple.family === 4 ? 'ARP' : 'neighbour discovery';
   const why =
