@@ -3,6 +3,7 @@ import { buildCommand, buildRouteMap } from '@stricli/core';
 import type { WeftContext } from '../context.ts';
 import { jsonFlag } from '../net/flags.ts';
 import { filterFlags } from './flags.ts';
+import type { GraphFlags } from './graph.ts';
 import type { ListFlags } from './list.ts';
 
 const list = buildCommand<ListFlags, [], WeftContext>({
@@ -48,8 +49,30 @@ const show = buildCommand<{ json?: boolean }, [string], WeftContext>({
   },
 });
 
+const graph = buildCommand<GraphFlags, [], WeftContext>({
+  loader: async () => (await import('./graph.ts')).graph,
+  parameters: {
+    flags: {
+      output: {
+        kind: 'parsed',
+        parse: String,
+        brief: 'Write to FILE instead of standard output',
+        placeholder: 'FILE.svg',
+        optional: true,
+      },
+    },
+  },
+  docs: {
+    brief: 'Draw hooks, chains, jumps, sets and counters of all packet rules as SVG',
+    fullDescription:
+      'Hooks stand on the left in the order of a packet, with their chains by priority; what they lead to stands right of them.\n' +
+      "Colours are owners: weft's, Docker's, ...; a set or map is one box with the number of its elements. Of very many rules, or\n" +
+      'chains that differ in a hash alone, a few are drawn and the rest counted. Empty chains are left out.',
+  },
+});
+
 export const nat = buildRouteMap({
-  routes: { list, show },
+  routes: { list, show, graph },
   defaultCommand: 'list',
   docs: {
     brief: 'What rewrites addresses on this host: whose it is, what it carries, what looks wrong',
@@ -61,6 +84,7 @@ EXAMPLES
   weft nat --network podnet           of one network
   weft nat --who docker --json
   weft nat show 8080                  who has the port, and who uses it now
-  weft nat show c1`,
+  weft nat show c1
+  weft nat graph --output rules.svg   a picture of all rules`,
   },
 });
