@@ -154,8 +154,11 @@ function request(type: number, flags: number, { from, table, priority, protocol 
   return ruleMessage.encode(
     type,
     flags,
-    { family, srcLength: length, table: table < 256 ? table : 0, action: FR_ACT_TO_TBL },
-    { src: formatIp(bytes), priority, table, protocol },
+    {
+      ...{ family, srcLength: length, table: table < 256 ? table : 0 },
+      action: type === RTM_NEWRULE ? FR_ACT_TO_TBL : 0,
+    },
+    { src: formatIp(bytes), priority, table: table < 256 ? undefined : table, protocol },
   );
 }
 

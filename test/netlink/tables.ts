@@ -3,6 +3,7 @@ import { addressMessage } from '../../netlink/address.ts';
 import type { Table } from '../../netlink/attributes.ts';
 import { entryMessage } from '../../netlink/conntrack.ts';
 import type { Family } from '../../netlink/door.ts';
+import { filterMessage } from '../../netlink/filter.ts';
 import { setElementMessage, setHeaderMessage } from '../../netlink/ipset.ts';
 import { bridgeVlanMessage, linkMessage } from '../../netlink/link-attributes.ts';
 import type { Message } from '../../netlink/message.ts';
@@ -14,7 +15,9 @@ import {
   setMessage,
   tableMessage,
 } from '../../netlink/nftables-attributes.ts';
+import { qdiscMessage } from '../../netlink/qdisc.ts';
 import { routeMessage } from '../../netlink/route.ts';
+import { ruleMessage as policyRuleMessage } from '../../netlink/rule.ts';
 
 export const MESSAGES = {
   addressMessage,
@@ -46,6 +49,9 @@ function route(type: number, bridge: boolean) {
     20: addressMessage,
     24: routeMessage,
     28: neighbourMessage,
+    32: policyRuleMessage,
+    36: qdiscMessage,
+    44: filterMessage,
   }[type & ~3];
 }
 

@@ -1,13 +1,16 @@
 /** What iproute2, nft and ipset were seen to send (captured.json), and the request of ours that means the same. */
 import { addAddress, deleteAddress, listAddresses, replaceAddress } from '../../../netlink/address.ts';
 import type { Op } from '../../../netlink/door.ts';
+import * as filter from '../../../netlink/filter.ts';
 import * as ipset from '../../../netlink/ipset.ts';
 import * as link from '../../../netlink/link.ts';
 import * as kinds from '../../../netlink/link-kinds.ts';
 import * as neighbour from '../../../netlink/neighbour.ts';
 import * as nft from '../../../netlink/nftables.ts';
 import * as keys from '../../../netlink/nftables-keys.ts';
+import { addFilterPlace, deleteRootQdisc } from '../../../netlink/qdisc.ts';
 import * as route from '../../../netlink/route.ts';
+import { addRule, deleteRule } from '../../../netlink/rule.ts';
 
 export interface Case {
   /** Run in a namespace with br0 (index 10), v0 (11, a port of br0) and vx0 (12, a VXLAN). */
@@ -307,5 +310,37 @@ export const CASES: Readonly<Record<string, Case>> = {
     command: 'ipset add ip6 fd00::2',
     op: ipset.addSetElement('ip6', { address: 'fd00::2' }, true),
     except: lineNumber,
+  },
+  'no token bucket': {
+    command: 'tc qdisc del dev v0 root handle 7765: tbf',
+    op: deleteRootQdisc(11, 0x7765, 'tbf'),
+  },
+  'place for filters': { command: 'tc qdisc add dev v0 clsact', op: addFilterPlace(11) },
+  'filter by prefix': {
+    command: 'tc filter add dev v0 ingress pref 7 protocol ipv6 u32 match ip6 dst fd00:1:2:3::/68 flowid :1',
+    op: filter.addFilter(11, 'ingress', {
+      preference: 7,
+      match: { side: 'destination', prefix: 'fd00:1:2:3::/68' },
+    }),
+  },
+  'redirecting filter': {
+    command:
+      'tc filter add dev v0 egress pref 8 protocol all u32 match u32 0 0 action mirred egress redirect dev vx0',
+    op: filter.addFilter(11, 'egress', { preference: 8, redirect: 12 }),
+  },
+  'no filters': {
+    command: 'tc filter del dev v0 ingress pref 7 protocol ip',
+    op: filter.deleteFilters(11, 'ingress', {
+      preference: 7,
+      match: { side: 'source', prefix: '10.0.0.0/8' },
+    }),
+  },
+  'policy rule': {
+    command: 'ip rule add from 10.1.0.5 lookup 123456 priority 700 protocol 119',
+    op: addRule({ from: '10.1.0.5/32', table: 123456, priority: 700, protocol: 119 }),
+  },
+  'no policy rule': {
+    command: 'ip -6 rule del from fd00::5 lookup 100 priority 700',
+    op: deleteRule({ from: 'fd00::5/128', table: 100, priority: 700 }),
   },
 };
