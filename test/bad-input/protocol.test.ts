@@ -1,7 +1,7 @@
 /** What is wrong before any plugin's own business begins: every executable answers alike. */
 import t from 'tap';
 import { PLUGIN_NAMES } from '../../plugins/registry.ts';
-import { CHAINED, GOOD } from './configurations.ts';
+import { EVERY, sample } from './configurations.ts';
 import { makePlace } from './place.ts';
 import { type Row, refuseAll } from './table.ts';
 
@@ -184,13 +184,11 @@ const OTHER_COMMANDS: readonly Common[] = [
   },
 ];
 
-const ALL = { ...GOOD, ...CHAINED };
-
 for (const plugin of PLUGIN_NAMES) {
   t.test(plugin, async (t) => {
     const place = await makePlace(t);
-    const rows = [...INPUT, ...OTHER_COMMANDS].map(
-      ({ text, conf, ...row }): Row => ({ ...row, plugin, input: text ?? { ...ALL[plugin], ...conf } }),
+    const rows = sample(plugin, [...INPUT, ...OTHER_COMMANDS]).map(
+      ({ text, conf, ...row }): Row => ({ ...row, plugin, input: text ?? { ...EVERY[plugin], ...conf } }),
     );
     await refuseAll(t, rows, place);
   });
