@@ -30,6 +30,7 @@ export function living(entries: readonly Entry[], look: HostLook): Entry[] {
 function linkOf(step: Step): string | undefined {
   if (step.kind === 'veth') return step.host.name;
   if (step.kind === 'publish') return step.hairpin ?? step.links[0];
+  if (step.kind === 'shape') return step.dev;
   return step.kind === 'forward' ? (step.isolated ?? step.link) : undefined;
 }
 
@@ -56,6 +57,11 @@ export async function missingOnHost(entries: readonly Entry[], look: HostLook): 
     if (isLoose(step, look, bridgesGone)) {
       findings.push({ entry, step, what: [`link ${step.host.name} in bridge ${step.host.master}`] });
     }
+  }
+  for (const { entry, step } of wanted(entries, 'shape')) {
+    // What is sent to a link that is gone is lost. Limits that somebody changed are his choice.
+    if (step.ifb === undefined || look.links.has(step.ifb.name)) continue;
+    findings.push({ entry, step, what: [`link ${step.ifb.name}, through which ${step.dev} is shaped`] });
   }
   return findings;
 }

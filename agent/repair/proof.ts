@@ -30,7 +30,9 @@ export function standingOf(entry: Entry, present: Present): Standing {
   const now = identityOf(record.netns);
   if (now === record.sandbox) return { is: 'alive' };
   const found = now === undefined ? `${record.netns} is gone` : `${record.netns} is another namespace`;
-  const own = record.steps.flatMap((step) => (step.kind === 'veth' ? [step.host.name] : []));
+  const own = record.steps.flatMap((step) =>
+    step.kind === 'veth' ? [step.host.name] : step.kind === 'shape' ? [step.dev] : [],
+  );
   // Its path may be gone while the namespace lives on, held by a process.
   const standing = own.find((name) => present.links.has(name));
   if (standing !== undefined) return { is: 'unclear', reason: `${found}, but its link ${standing} stands` };

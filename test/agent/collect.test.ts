@@ -58,9 +58,13 @@ t.test('a namespace that is gone', { skip }, async (t) => {
   const world = await makeWorld(t);
   const dead = await mortal(t, world.host);
   const living = await world.container();
-  await world.add(CONFIG, dead);
+  const prevResult = await world.add(CONFIG, dead);
+  const limit = { cniVersion: '1.1.0', name: CONFIG.name, type: 'bandwidth', egressRate: 8e6 };
+  await world.ok('ADD', limit, { container: dead, prevResult });
   await world.add(CONFIG, living);
   t.equal((await leases(world.host)).length, 4);
+  const isLimited = async () => (await world.hostLinks()).some((name) => name.startsWith('ifb'));
+  t.ok(await isLimited());
   await vanish(dead.id);
   const agent = await agentOn(world.host, '--collect-after', '0.5');
   await until('its leases are free', async () => (await leases(world.host)).length === 2);
@@ -68,6 +72,7 @@ t.test('a namespace that is gone', { skip }, async (t) => {
     'its elements are gone',
     async () => (await firewallLines(world.host.netns, dead.id)).length === 0,
   );
+  await until('the link that it sent through is gone', async () => !(await isLimited()));
   t.ok((await firewallLines(world.host.netns, living.id)).length > 0);
   await until('it is said', async () =>
     (await agent.log()).some(({ msg, reason }) => msg === 'collected' && /is gone/.test(String(reason))),

@@ -173,6 +173,21 @@ t.test('addresses, links and settings that others removed', { skip }, async (t) 
     t.match(told, word);
 });
 
+t.test('the link that a limited container sends through', { skip }, async (t) => {
+  const { world, containers, said } = await watched(t, BRIDGE);
+  const { netns } = world.host;
+  const [container] = containers;
+  const prevResult = await world.add(BRIDGE, container, { ifname: 'eth1' });
+  const limit = { cniVersion: '1.1.0', name: BRIDGE.name, type: 'bandwidth', egressRate: 8e6 };
+  const options = { container, ifname: 'eth1', prevResult };
+  const { json: result } = await world.ok('ADD', limit, options);
+  const { name } = result.interfaces.at(-1);
+  const isThere = async () => (await ip(netns, 'link')).some(({ ifname }) => ifname === name);
+  await healing(() => execIn(netns, 'ip', ['link', 'del', name]), isThere);
+  await until('it is whole', async () => (await world.call('CHECK', limit, options)).status === 0);
+  t.match(String((await said('put back'))[0]?.what), new RegExp(`link ${name}, through which veth`));
+});
+
 t.test('the MAC filter', { skip }, async (t) => {
   const { world, containers } = await watched(t, { ...BRIDGE, macspoofchk: true });
   const nft = (...args: string[]) => world.host.exec('nft', args);
