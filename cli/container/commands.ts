@@ -155,7 +155,7 @@ const logs = buildCommand<LogFlags, [string], WeftContext>({
     flags: {
       follow: toggle('Go on until the container ends'),
       timestamps: toggle('Say when each line was written'),
-      tail: one(parseCount, 'N', 'The last N lines alone'),
+      tail: one(parseCount, 'N', 'The last N lines alone, as they are now'),
     },
     aliases: { f: 'follow', n: 'tail', t: 'timestamps' },
     positional: oneContainer,

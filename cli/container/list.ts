@@ -70,7 +70,7 @@ export async function ps(
   const rows = all.map(({ spec, state }) => [
     spec.id.slice(0, 12),
     spec.name,
-    spec.command.join(' ').slice(0, 30),
+    spec.command.join(' ').replaceAll(/\s+/g, ' ').trim().slice(0, 30),
     state.pid === undefined ? '-' : String(state.pid),
     words(state, ambient.now()),
     (addresses.get(spec.id) ?? []).join(' ') || '-',

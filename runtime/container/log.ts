@@ -90,3 +90,28 @@ export async function* followLog(folder: string, ended: () => boolean): AsyncGen
     file?.close();
   }
 }
+
+/** A line of one stream, with the time of its first byte; `data` has its end, where there is one. */
+export async function* linesOf(
+  records: AsyncIterable<LogRecord> | Iterable<LogRecord>,
+): AsyncGenerator<LogRecord> {
+  const open = new Map<LogRecord['stream'], LogRecord>();
+  for await (const { stream, time, data } of records) {
+    let rest = data;
+    while (rest.length > 0) {
+      const end = rest.indexOf(10);
+      const piece = end < 0 ? rest : rest.subarray(0, end + 1);
+      rest = rest.subarray(piece.length);
+      const begun = open.get(stream);
+      const line = begun
+        ? { ...begun, data: Buffer.concat([begun.data, piece]) }
+        : { stream, time, data: piece };
+      if (end < 0) open.set(stream, line);
+      else {
+        open.delete(stream);
+        yield line;
+      }
+    }
+  }
+  yield* open.values();
+}
