@@ -1,5 +1,5 @@
 /** Elements of sets and maps that say by their comment whose they are: entered, found again and taken away natively. */
-import type { Namespace, Op, Reply } from '../netlink/door.ts';
+import { type Namespace, NetlinkError, type Op, type Reply } from '../netlink/door.ts';
 import { tolerating } from '../netlink/message.ts';
 import {
   addElements,
@@ -26,6 +26,21 @@ export const adding = ({ set, element }: Place, exclusive: boolean): Change =>
 const taking = ({ set, element }: Place): Change => deleteElements(set, [{ key: element.key }]);
 const finding = ({ set, element }: Place): Op<Element[]> =>
   tolerating(getElements(set, [element.key]), 'ENOENT', ...NO_NFTABLES);
+
+/** How often somebody may flush the ruleset, or enter the same element, between two messages of ours. */
+const TRIES = 5;
+
+/** Installs and enters once more where others change the same tables meanwhile. `work` may be repeated. Throws what it throws in the end. */
+export async function despiteOthers<T>(work: () => Promise<T>): Promise<T> {
+  for (let left = TRIES; ; left -= 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const isOvertaken = error instanceof NetlinkError && ['ENOENT', 'EEXIST'].includes(error.errno);
+      if (!isOvertaken || left <= 1) throw error;
+    }
+  }
+}
 
 /** What is in each of these places, in their order; one native call, none for no places. Throws NetlinkError. */
 export async function lookInto(host: Namespace, places: readonly Place[]): Promise<(Element | undefined)[]> {

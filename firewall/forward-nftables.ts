@@ -12,6 +12,7 @@ import { formatAddress, type Source } from './address.ts';
 import {
   adding,
   commentsIn,
+  despiteOthers,
   enterAnew,
   lacking,
   lookInto,
@@ -50,7 +51,7 @@ export interface NftablesForward extends Omit<ForwardPart, 'withdraw'> {
 /** Opens nothing and changes nothing; `host` and `ambient` are used by the methods. */
 export function nftablesForward(host: Namespace, ambient: Ambient, zones: Firewalld): NftablesForward {
   return {
-    admit: (admission, zoned) => admit(host, ambient, admission, zoned),
+    admit: (admission, zoned) => despiteOthers(() => admit(host, ambient, admission, zoned)),
     withdraw: (of) => withdraw(host, ambient, zones, of),
     missing: (admissions) => missing(host, admissions),
     collect: (network, valid) => collect(host, ambient, zones, network, valid),

@@ -24,6 +24,7 @@ import {
 import { addressKey } from '../netlink/nftables-keys.ts';
 import { listChains, listRules, listSets } from '../netlink/nftables-objects.ts';
 import { formatAddress, type IpFamily, parseSources, type Source } from './address.ts';
+import { despiteOthers } from './elements.ts';
 import type { FirewallBackend, Membership } from './firewall.ts';
 import { runNft } from './nft.ts';
 import {
@@ -52,7 +53,7 @@ interface Standing {
 export function nftablesBackend(host: Namespace, ambient: Ambient): FirewallBackend {
   return {
     name: 'nftables',
-    addMasquerade: (member) => add(host, ambient, member),
+    addMasquerade: (member) => despiteOthers(() => add(host, ambient, member)),
     removeMasquerade: (member) => remove(host, member),
     verifyMasquerade: (member) => verify(host, member),
     collectMasquerade: (network, valid) => collect(host, ambient, network, valid),

@@ -12,6 +12,7 @@ import { addressKey, concatenated, linkNameKey, portKey, protocolKey } from '../
 import {
   adding,
   commentsIn,
+  despiteOthers,
   enterAnew,
   lacking,
   lookInto,
@@ -47,7 +48,7 @@ const setOf = (set: string) => ({ ...IN_TABLE, set });
 export function nftablesPorts(host: Namespace, ambient: Ambient): PortBackend {
   return {
     name: 'nftables',
-    publish: (publication) => publish(host, ambient, publication),
+    publish: (publication) => despiteOthers(() => publish(host, ambient, publication)),
     withdraw: (publication) => withdraw(host, publication),
     missing: (publications) => missing(host, publications),
     collect: (network, valid) => collect(host, network, valid),
