@@ -147,6 +147,12 @@ export function addressOf(cidr: string): string {
   return cidr.split('/', 1)[0] ?? cidr;
 }
 
+/** Reads `10.1.0.0/24`, or `10.1.0.5` as the prefix of that one address; undefined when the text is neither. */
+export function parseEither(text: string): Prefix | undefined {
+  const address = parseAddress(text);
+  return address ? { address, bits: width(address.family) } : parsePrefix(text);
+}
+
 /** `10.1.0.5/24` gives 24. */
 export function lengthOf(cidr: string): number {
   return wanted(cidr).bits;

@@ -1,4 +1,5 @@
 /** Whose tables, chains, rules and elements are: told from their names and comments, never from files. */
+import { contains, type Prefix, parseEither } from '../cni/prefix.ts';
 import { FILTER_TABLE } from '../firewall/mac-filter-ruleset.ts';
 import { PORTS_TABLE } from '../firewall/ports-ruleset.ts';
 import { NOBODY, type Owner } from './owner.ts';
@@ -39,7 +40,7 @@ function ownedTable(table: Table): Table {
       rules: chain.rules.map((rule) => ownedRule(rule, ruleOwner(table, chain, rule, own))),
     };
   });
-  return { ...table, sets, chains: inherited(chains) };
+  return { ...table, sets, chains: inherited(chains).map(withNeighbours) };
 }
 
 /** Whose a chain is; NOBODY for those of the kernel's hooks in shared tables. */
@@ -167,4 +168,30 @@ function inherited(chains: readonly Chain[]): Chain[] {
     );
     return { ...chain, rules };
   });
+}
+
+/** One address of a prefix whose other rule in the same chain is somebody's: Docker says of a published port no more than that. */
+function withNeighbours(chain: Chain): Chain {
+  if (chain.base?.type !== 'nat') return chain;
+  const known = chain.rules.flatMap((rule) => {
+    const prefix = rule.owner.who === NOBODY.who ? undefined : sourcePrefix(rule);
+    return prefix && prefix.bits > 0 ? [{ prefix, who: rule.owner.who }] : [];
+  });
+  if (known.length === 0) return chain;
+  const rules = chain.rules.map((rule) => {
+    const own = rule.owner.who === NOBODY.who && rule.comment === undefined ? sourcePrefix(rule) : undefined;
+    const near = own && known.find(({ prefix }) => prefix.bits < own.bits && contains(prefix, own.address));
+    return near ? { ...rule, owner: { who: near.who } } : rule;
+  });
+  return { ...chain, rules };
+}
+
+function sourcePrefix({ matches }: Rule): Prefix | undefined {
+  for (const match of matches) {
+    if (!('values' in match) || match.not || match.fields.length !== 1 || match.fields[0] !== 'saddr')
+      continue;
+    const [value] = match.values;
+    if (value && 'prefix' in value) return parseEither(value.prefix);
+  }
+  return undefined;
 }

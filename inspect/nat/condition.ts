@@ -1,5 +1,5 @@
 /** What the rules on the way to a translation want, together. */
-import { contains, formatPrefix, parseAddress, parsePrefix } from '../../cni/prefix.ts';
+import { contains, parseEither } from '../../cni/prefix.ts';
 import type { Field, Match, Table, Value } from '../ruleset/model.ts';
 import { valueWords } from '../ruleset/words.ts';
 import type { Condition } from './translation.ts';
@@ -115,7 +115,7 @@ function common(one: string, other: string): string[] {
   if (one === other) return [one];
   if (one.startsWith('@') || other.startsWith('@') || one.includes('*') || other.includes('*'))
     return [one, other];
-  const [a, b] = [prefixOf(one), prefixOf(other)];
+  const [a, b] = [parseEither(one), parseEither(other)];
   if (a && b) {
     if (a.bits >= b.bits) return contains(b, a.address) ? [one] : [];
     return contains(a, b.address) ? [other] : [];
@@ -124,12 +124,6 @@ function common(one: string, other: string): string[] {
   if (left === undefined || right === undefined) return [];
   const [from, to] = [Math.max(left[0], right[0]), Math.min(left[1], right[1])];
   return from > to ? [] : [from === to ? String(from) : `${from}-${to}`];
-}
-
-/** A prefix or an address as one; undefined for what is none. */
-export function prefixOf(text: string) {
-  const address = parseAddress(text);
-  return parsePrefix(address ? formatPrefix({ address, bits: address.family === 4 ? 32 : 128 }) : text);
 }
 
 /** `80`, `80-90` */

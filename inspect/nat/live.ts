@@ -1,8 +1,8 @@
 /** Which connections that live now were rewritten by which translation. */
-import { contains, parseAddress } from '../../cni/prefix.ts';
+import { contains, parseAddress, parseEither } from '../../cni/prefix.ts';
 import type { Connection } from '../../netlink/conntrack.ts';
 import { protocolNumber } from '../ruleset/names.ts';
-import { prefixOf, rangeOf } from './condition.ts';
+import { rangeOf } from './condition.ts';
 import type { Translation } from './translation.ts';
 
 /** linux/netfilter/nf_conntrack_common.h */
@@ -106,7 +106,7 @@ export function inAddresses(among: readonly string[], address: string): boolean 
   const found = parseAddress(address);
   return among.some((one) => {
     if (one === address || one.startsWith('@')) return true;
-    const prefix = prefixOf(one);
+    const prefix = parseEither(one);
     if (prefix)
       return found !== undefined && prefix.address.family === found.family && contains(prefix, found);
     const [from, to] = one.split('-').map(parseAddress);

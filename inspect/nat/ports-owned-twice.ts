@@ -1,7 +1,7 @@
 /** Two owners of one port: the first of them in the kernel's order has it, whatever the other one believes. */
-import { contains } from '../../cni/prefix.ts';
+import { contains, parseEither } from '../../cni/prefix.ts';
 import type { Finding } from '../finding.ts';
-import { prefixOf, rangeOf } from './condition.ts';
+import { rangeOf } from './condition.ts';
 import { inAddresses } from './live.ts';
 import { entryWords, ownerWords, ruleWords, translationWords } from './translation.ts';
 import type { NatEntry, NatView } from './view.ts';
@@ -74,7 +74,7 @@ function destinationsMeet({ host }: NatView, a: NatEntry, b: NatEntry): boolean 
 
 function sameAddress(one: string, other: string): boolean {
   if (one === other) return true;
-  const [a, b] = [prefixOf(one), prefixOf(other)];
+  const [a, b] = [parseEither(one), parseEither(other)];
   return a !== undefined && b !== undefined && (contains(a, b.address) || contains(b, a.address));
 }
 

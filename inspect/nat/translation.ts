@@ -80,7 +80,8 @@ export function translationWords(translation: Translation): string {
   const sources = translation.sources.join(' ');
   const toward = translation.destinations.length > 0 ? `to ${translation.destinations.join(' ')}` : '';
   const packets =
-    [sources, toward].filter(Boolean).join(' ') || (translation.published ? 'published' : 'all');
+    [translation.protocols.join('/'), sources, toward].filter(Boolean).join(' ') ||
+    (translation.published ? 'published' : 'all');
   return kind === 'masquerade'
     ? `masquerade ${packets}${limits(translation)}`
     : `source of ${packets} -> ${targetWords(kind, to)}${limits(translation)}`;
