@@ -35,7 +35,7 @@ export async function questionFor(gathered: Gathered, wanted: Wanted): Promise<Q
   const host = await gathered.snapshot(gathered.here);
   const destination =
     goal === undefined ? publishedAt(host, family) : addressOfGoal(goal, family, to.host ?? '');
-  const target = goal?.container?.namespace ?? (await holderOf(gathered, destination));
+  const target = goal?.container?.namespace ?? holderOf(gathered, destination);
   const place =
     start.at === 'outside'
       ? await outside(gathered, host, family, start.address)
@@ -52,7 +52,7 @@ export async function questionFor(gathered: Gathered, wanted: Wanted): Promise<Q
     },
     length: wanted.size ?? SIZES[to.protocol],
     dontFragment: true,
-    ...(target === undefined || (to.port !== undefined && goal === undefined) ? {} : { target }),
+    ...(target === undefined ? {} : { target }),
   };
 }
 
@@ -61,10 +61,11 @@ interface Goal {
   addresses: readonly string[];
 }
 
-function goalOf({ containers, placeOf, namespaces, here }: Gathered, text: string): Goal {
+function goalOf(gathered: Gathered, text: string): Goal {
+  const { containers, placeOf, namespaces, here } = gathered;
   if (parseAddress(text)) return { addresses: [text] };
   if (text === 'host') return { addresses: globalAddresses(namespaces.get(here)) };
-  const container = containerCalled(containers, text);
+  const container = containerCalled(gathered, text);
   if (container !== undefined) return { container, addresses: container.addresses };
   const host = [...namespaces.values()].find(
     ({ identity }) => placeOf(identity).host === text && placeOf(identity).container === undefined,
@@ -77,8 +78,12 @@ function globalAddresses(sketch: Pick<Snapshot, 'addresses'> | undefined): strin
   return (sketch?.addresses ?? []).filter(({ scope }) => scope === 0).map(({ address }) => address);
 }
 
-function containerCalled(containers: readonly Container[], text: string): Container | undefined {
-  return findContainer(containers, text);
+/** First of those that this host has to do with: simulated hosts beside it may have others of the same name. */
+function containerCalled({ containers, connected }: Gathered, text: string): Container | undefined {
+  const near = containers.filter(
+    ({ namespace, networks }) => networks.length > 0 || (namespace !== undefined && connected.has(namespace)),
+  );
+  return findContainer(near, text) ?? findContainer(containers, text);
 }
 
 function nobody(containers: readonly Container[], text: string, what: string): Error {
@@ -95,19 +100,20 @@ type Start =
   | { at: 'outside'; address?: string };
 
 function startOf(gathered: Gathered, text: string): Start {
-  const { containers, namespaces, here, placeOf } = gathered;
+  const { containers, connected, namespaces, here, placeOf } = gathered;
   if (text === 'outside') return { at: 'outside' };
   if (text === 'host') return inside(gathered, here);
   if (parseAddress(text)) {
-    const owners = [...namespaces.values()].filter(({ addresses }) =>
-      addresses.some(({ address }) => address === text),
+    const owners = [...namespaces.values()].filter(
+      ({ identity, addresses }) =>
+        connected.has(identity) && addresses.some(({ address }) => address === text),
     );
     const owner = owners.find(({ identity }) => identity === here) ?? owners[0];
     return owner === undefined
       ? { at: 'outside', address: text }
       : { ...inside(gathered, owner.identity), source: text };
   }
-  const container = containerCalled(containers, text);
+  const container = containerCalled(gathered, text);
   if (container?.namespace !== undefined) return inside(gathered, container.namespace);
   if (container !== undefined)
     throw new UsageError(`container ${text} does not run: its network namespace is gone`);
@@ -153,16 +159,12 @@ function publishedAt(host: Snapshot, family: 4 | 6): string {
   );
 }
 
-/** The only namespace that has the address. */
-async function holderOf({ namespaces, containers }: Gathered, address: string): Promise<string | undefined> {
+/** The only container that has the address. Of a host's own address nobody knows: it may be meant for a published port. */
+function holderOf({ containers }: Gathered, address: string): string | undefined {
   const known = containers.filter(
-    (one) => one.namespace !== undefined && one.addresses.includes(address) && one.networks.length > 0,
+    ({ addresses, networks }) => addresses.includes(address) && networks.length > 0,
   );
-  if (known.length === 1) return known[0]?.namespace;
-  const holders = [...namespaces.values()].filter(({ addresses }) =>
-    addresses.some((one) => one.address === address),
-  );
-  return holders.length === 1 ? holders[0]?.identity : undefined;
+  return known.length === 1 ? known[0]?.namespace : undefined;
 }
 
 /**
@@ -170,7 +172,7 @@ async function holderOf({ namespaces, containers }: Gathered, address: string): 
  * leads there. Nobody named: the router of the default route.
  */
 async function outside(
-  { namespaces }: Gathered,
+  { namespaces, connected }: Gathered,
   host: Snapshot,
   family: 4 | 6,
   address: string | undefined,
@@ -187,7 +189,10 @@ async function outside(
   }
   const source = address ?? route?.gateway ?? ANYWHERE[family];
   const holders = [...namespaces.values()].filter(
-    (one) => one.identity !== host.identity && one.addresses.some(({ address }) => address === source),
+    ({ identity, addresses }) =>
+      identity !== host.identity &&
+      connected.has(identity) &&
+      addresses.some((one) => one.address === source),
   );
   const [holder] = holders;
   if (holder !== undefined && holders.length === 1) return { namespace: holder.identity, source };

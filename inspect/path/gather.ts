@@ -26,6 +26,8 @@ export interface Gathered {
   here: string;
   namespaces: ReadonlyMap<string, Surveyed>;
   containers: readonly Container[];
+  /** Namespaces that a link, or several one after the other, leads to from this host: machines have others that look alike. */
+  connected: ReadonlySet<string>;
   placeOf(identity: string): Place;
   /** Reads one namespace whole; what was read is not read again. Throws where it cannot be opened. */
   snapshot(identity: string): Promise<Snapshot>;
@@ -59,6 +61,7 @@ export async function gather(sources: Sources): Promise<Gathered> {
   const world: World = { sketches: namespaces, snapshots, placeOf };
   return {
     ...{ here, namespaces, containers, placeOf, snapshot },
+    connected: connectedWith(here, namespaces),
     async predict(question) {
       for (let round = 0; round < MOST_ROUNDS; round += 1) {
         const answer = predict(world, question);
@@ -68,6 +71,21 @@ export async function gather(sources: Sources): Promise<Gathered> {
       throw new Error(`the packet passes more than ${MOST_ROUNDS} network namespaces`);
     },
   };
+}
+
+function connectedWith(here: string, namespaces: ReadonlyMap<string, Surveyed>): Set<string> {
+  // Both ends of a veth know each other; a macvlan's lower link does not.
+  const edges = new Map<string, Set<string>>();
+  const join = (a: string, b: string) => edges.set(a, (edges.get(a) ?? new Set()).add(b));
+  for (const { identity, peers } of namespaces.values()) {
+    for (const peer of peers.values()) {
+      join(identity, peer);
+      join(peer, identity);
+    }
+  }
+  const found = new Set([here]);
+  for (const one of found) for (const next of edges.get(one) ?? []) found.add(next);
+  return found;
 }
 
 /** Names for namespaces: what a person called it, what it is written down as, the name of its pin, a process. */

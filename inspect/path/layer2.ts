@@ -15,6 +15,10 @@ export function transmit(walk: Walk, { namespace, link, packet }: At<'transmit'>
     kind: 'link',
     ...{ link: link.name, direction: 'out', mtu: link.mtu, length: packet.length },
   });
+  const { question } = walk;
+  // Who is said to ask from outside is somewhere behind this link, whatever is seen there.
+  if (packet.part === 'answer' && question.link === link.index && question.namespace === namespace)
+    return leaves(walk, namespace, link, packet);
   if (link.kind === 'bridge') return frameFromHost(walk, namespace, link, packet);
   if (link.kind === 'vxlan') return encapsulate(walk, namespace, link, packet);
   if (link.kind === 'macvlan') return throughMacvlan(walk, namespace, link, packet);

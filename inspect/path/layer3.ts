@@ -182,8 +182,12 @@ function tooBig(here: Here, packet: Packet, { link, route }: RouteDecision): End
     here.walk.notes.add(`${size}: ${placeOf(here)} sends it in pieces`);
     return undefined;
   }
+  const own = here.walk.hops.every(({ place }) => place.namespace === here.snapshot.identity);
+  const told = own
+    ? 'the kernel does not send it'
+    : 'the sender is told "fragmentation needed", if that ICMP gets through';
   const why =
-    `${size} of ${placeOf(here)}, and the packet must not be cut: the sender is told "fragmentation needed", if that ICMP gets through. ` +
+    `${size} of ${placeOf(here)}, and the packet must not be cut: ${told}. ` +
     'Give the containers that MTU ("mtu" in the configuration), or every link on the way a larger one';
   return drop(here.walk, at(here, packet), size, why, { outcome: 'rejected' });
 }

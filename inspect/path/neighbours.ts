@@ -67,6 +67,11 @@ function ask(
   hop: (state: string, words: string, mac: string | undefined) => void,
   withMac: (mac: string | undefined) => { packet: Packet },
 ): { packet: Packet } | { end: End } {
+  if (isAsker(walk, snapshot, link, nextHop)) {
+    walk.assumptions.add(`${nextHop} is there, and answers`);
+    hop('none', `neighbour ${nextHop}: who asked`, undefined);
+    return withMac(undefined);
+  }
   const segment = segmentBehind(walk.world, snapshot.identity, link);
   const answers = whoHas(walk.world, segment, nextHop);
   const [first] = answers;
@@ -91,6 +96,11 @@ function ask(
     `${placeWords(walk.world.placeOf(snapshot.identity))} asks for ${nextHop} on ${link.name} (${version}), and ${asked}: ` +
     `is the address right, is its owner up and on the same network? See "ip neigh show ${nextHop}"`;
   return { end: drop(walk, { namespace: snapshot.identity, packet }, reason, why, { outcome: 'lost' }) };
+}
+
+/** Who is said to ask from outside is taken to be there, though nobody sees it. */
+function isAsker({ question }: Walk, { identity }: Snapshot, { index }: Link, address: string): boolean {
+  return question.link === index && question.namespace === identity && question.tuple.source === address;
 }
 
 function sayIfSeveral(walk: Walk, answers: readonly Endpoint[], address: string): void {
