@@ -31,7 +31,9 @@ t.test('a link of the host is the container’s until DEL', async (t) => {
   const world = await makeWorld(t);
   await addDevice(world);
   const a = await world.container();
+  await run(a.netns, 'link', 'add', 'dev0', 'type', 'bridge');
   const result = await world.add(DEVICE, a);
+  await run(a.netns, 'link', 'del', 'dev0');
   t.match(await show(a.netns, 'eth0'), { address: MAC, mtu: 1400, ifalias: 'dev0', operstate: 'UP' });
   t.same(await world.hostLinks(), ['far0']);
   t.same(result.interfaces, [{ name: 'eth0', mac: MAC, mtu: 1400, sandbox: a.netns }]);
@@ -56,8 +58,10 @@ t.test('a link of the host is the container’s until DEL', async (t) => {
   await run(a.netns, 'link', 'set', 'eth0', 'down');
   const down = await world.call('CHECK', DEVICE, { container: a, prevResult: result });
   t.match(down.json, { code: 101, msg: /link eth0 in the container: wanted up, found down/ });
+  await run(world.host.netns, 'link', 'add', 'eth0', 'type', 'bridge');
   for (const _ of [1, 2]) await world.ok('DEL', DEVICE, { container: a, prevResult: result });
-  t.same(await links(a.netns), ['lo']);
+  await run(world.host.netns, 'link', 'del', 'eth0');
+  t.same(await links(a.netns), ['lo'], 'each may have links of the other’s names');
   const back = await show(world.host.netns, 'dev0');
   t.match(back, { address: MAC, mtu: 1400 });
   t.equal(back.ifalias, undefined, 'its alias is free again');
