@@ -11,6 +11,7 @@ import { AgentEvents } from './events.ts';
 import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
 import { type LoopbackAddress, MetricsServer } from './metrics-server.ts';
+import { startNames } from './names/start.ts';
 import { type CaretakerOptions, startCaretaker } from './repair/caretaker.ts';
 import { AgentServer, CannotListen } from './server.ts';
 import { tidyUp } from './tidy.ts';
@@ -68,6 +69,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     },
   );
   let renewal: Renewal | undefined;
+  let stopNames: (() => Promise<void>) | undefined;
   try {
     const identity = ownIdentity(bundle);
     const prepared = options.cluster && (await prepareCluster(options.cluster));
@@ -82,6 +84,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
       },
     });
     renewal = await startRenewal(options.caretaker.ambient, log, events);
+    stopNames = await startNames(options.caretaker.ambient, log);
     const cluster: { running?: Cluster } = {};
     const metrics = await openMetrics(options, events, identity, cluster, () => renewal?.states() ?? []);
     const notify = (state: string) => {
@@ -101,8 +104,9 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     notify('STOPPING=1');
     await cluster.running?.close();
     await stopCaretaker();
-    // Before the socket: the agent that comes next finds the leases free.
+    // Before the socket: the agent that comes next finds leases and names free.
     await renewal.close();
+    await stopNames();
     await server.close();
     metrics.server.close();
     log.info('stopped');
@@ -112,6 +116,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     throw error;
   } finally {
     await renewal?.close();
+    await stopNames?.();
     // In order: what is being written first, then the rest.
     await new Promise<void>((resolve) => destination.flush(() => resolve()));
   }

@@ -9,6 +9,7 @@ import { forward } from './steps/forward.ts';
 import { linkUp } from './steps/link-up.ts';
 import { macFilter } from './steps/mac-filter.ts';
 import { masquerade } from './steps/masquerade.ts';
+import { names } from './steps/names.ts';
 import { neighbour } from './steps/neighbour.ts';
 import { publish } from './steps/publish.ts';
 import { route } from './steps/route.ts';
@@ -37,6 +38,7 @@ const KINDS: { readonly [K in Step['kind']]: StepKind<Extract<Step, { kind: K }>
   neighbour,
   sysctl,
   tune,
+  names,
   announce,
   masquerade,
   'mac-filter': macFilter,

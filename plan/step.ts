@@ -190,6 +190,22 @@ export interface TuneStep {
   file: string;
 }
 
+/** What the names of a container lead to, and at which addresses the agent tells it: one file (agent/names). */
+export interface NamesStep {
+  kind: 'names';
+  network: string;
+  containerId: string;
+  ifname: string;
+  /** Without dots around; '' for none. */
+  domain: string;
+  names: string[];
+  /** CIDR notation. */
+  addresses: string[];
+  /** Addresses of this host, without prefix length. */
+  servers: string[];
+  file: string;
+}
+
 /** Gratuitous ARP and unsolicited neighbour advertisements for the container's addresses. */
 export interface AnnounceStep {
   kind: 'announce';
@@ -301,6 +317,7 @@ export type Step =
   | NeighbourStep
   | SysctlStep
   | TuneStep
+  | NamesStep
   | AnnounceStep
   | MasqueradeStep
   | MacFilterStep

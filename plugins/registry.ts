@@ -23,6 +23,7 @@ export const PLUGIN_NAMES = [
   'vrf',
   'bandwidth',
   'sbr',
+  'dnsname',
   'host-local',
   'static',
   'dhcp',
@@ -67,6 +68,7 @@ export async function loadChained(name: string): Promise<ChainedDefinition<Plugi
   if (name === 'vrf') return (await import('./vrf/vrf.ts')).vrf;
   if (name === 'bandwidth') return (await import('./bandwidth/bandwidth.ts')).bandwidth;
   if (name === 'sbr') return (await import('./sbr/sbr.ts')).sbr;
+  if (name === 'dnsname') return (await import('./dnsname/dnsname.ts')).dnsname;
   return undefined;
 }
 

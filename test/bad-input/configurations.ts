@@ -43,6 +43,7 @@ export const CHAINED: typeof GOOD = {
   firewall: { ...V, name: 'bad', type: 'firewall' },
   bandwidth: { ...V, name: 'bad', type: 'bandwidth' },
   sbr: { ...V, name: 'bad', type: 'sbr' },
+  dnsname: { ...V, name: 'bad', type: 'dnsname' },
   vrf: { ...V, name: 'bad', type: 'vrf', vrfname: 'blue' },
 };
 
