@@ -15,7 +15,9 @@ const ETHERNET_HEADER = 14;
 /** Nanoseconds between two looks at one packet on one link: it may wait for a busy processor between them. */
 const SAME = 5_000_000n;
 /** Nanoseconds after which the last sight of an address says nothing of who has it now. */
-const STALE = 2_000_000_000n;
+const STALE = 500_000_000n;
+/** But for packets that wait for a neighbour (NEIGH_FAILED). */
+const STALE_NEIGHBOUR = 10_000_000_000n;
 
 /** With the packet itself, where that was seen on a link. */
 export interface FoundDrop extends SeenDrop {
@@ -161,7 +163,10 @@ export function correlate(
     }
     const sight = sights.get(skbaddr);
     sights.delete(skbaddr);
-    const seen = sight && line.at - sight.at < STALE ? packetOf(sight, packets) : undefined;
+    const seen =
+      sight && line.at - sight.at < (reason.startsWith('NEIGH') ? STALE_NEIGHBOUR : STALE)
+        ? packetOf(sight, packets)
+        : undefined;
     if (seen !== undefined) {
       const { place, link } = seen;
       drops.push({

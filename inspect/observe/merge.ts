@@ -1,7 +1,8 @@
 /** One packet's way out of what was seen of it: on links, by rules, in several namespaces. */
 
+import type { Packet } from '../packet/decode.ts';
 import type { Place } from '../path/hop.ts';
-import { fingerprint, type Way } from './flow.ts';
+import { type Flow, fingerprint, type Way, wayOf } from './flow.ts';
 import type { SeenPacket, SeenRule } from './request.ts';
 
 /** What one packet did, in order. */
@@ -28,16 +29,20 @@ export interface Surroundings {
   rank(rule: SeenRule): number | undefined;
 }
 
-/** All that was seen of one packet, told by what nothing on its way changes. */
+/** All that was seen of one packet, told by what nothing on its way changes, and by the way it goes: an answer may look alike. */
 export function stepsOf(
-  print: string,
+  { packet, way, flow }: { packet: Packet; way: Way; flow: Flow },
   packets: readonly SeenPacket[],
   rules: readonly SeenRule[],
   known: Surroundings,
 ): Step[] {
-  const seen = withoutRepetitions(packets.filter((each) => each.way && fingerprint(each.packet) === print));
+  const print = fingerprint(packet);
+  const seen = withoutRepetitions(
+    packets.filter((each) => each.way === way && fingerprint(each.packet) === print),
+  );
+  const isIt = (other: Packet) => fingerprint(other) === print && wayOf(flow, other) === way;
   const groups = ranked(
-    groupsOf(rules).filter(([first]) => first?.packet && fingerprint(first.packet) === print),
+    groupsOf(rules).filter(([first]) => first?.packet && isIt(first.packet)),
     known,
   );
   const items = [

@@ -127,6 +127,8 @@ class Run {
       if (this.#rules.length < mostPackets * 10) this.#rules.push(rule);
       this.#look();
     };
+    if (site.ruleset?.tables.some(({ family }) => family === 'netdev'))
+      this.#notSeen.add(`rules of family netdev ${where(site.place)}: they are not traced`);
     try {
       // First, so that it is there when packets are marked.
       if (hasLegacy(site.ruleset)) {
@@ -211,7 +213,14 @@ class Run {
     );
     const answer = this.#answer();
     const gathered = { flow: this.#flow, packets: this.#packets, rules: this.#rules, drops };
-    const hops = waysOf({ ...gathered, answer, sender, start: this.#start ?? 0n, sites: this.#sites });
+    const hops = waysOf({
+      ...gathered,
+      answer,
+      sender,
+      start: this.#start ?? 0n,
+      sent: this.#sent(),
+      sites: this.#sites,
+    });
     const tuple = hops[0]?.tuple;
     return {
       ...(tuple === undefined ? {} : { tuple }),
@@ -222,6 +231,15 @@ class Run {
       answer,
       notSeen: [...this.#notSeen],
     };
+  }
+
+  #sent(): Tuple | undefined {
+    const { tuple } = this.#request;
+    const source = this.#probe?.source() ?? tuple.source;
+    if (this.#probe === undefined || source === undefined) return undefined;
+    return isEcho(this.#flow.protocol)
+      ? { ...tuple, source }
+      : { ...tuple, source, sourcePort: this.#probe.sourcePort };
   }
 
   async #takeDrops() {

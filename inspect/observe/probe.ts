@@ -31,6 +31,8 @@ export interface Probe {
   lengths: readonly number[];
   /** Throws an Error with `code`: the sender's own kernel refuses. */
   send(): void;
+  /** Its own address; known once it was sent. */
+  source(): string | undefined;
   close(): void;
 }
 
@@ -79,6 +81,10 @@ export async function openProbe(
       sourcePort,
       lengths: lengthsOf(target),
       send: () => send(socket, type, target, sourcePort),
+      source: () => {
+        const { address } = readInetAddress(socket.name());
+        return address === any ? undefined : address;
+      },
       close: () => socket.close(),
     };
   } catch (error) {
@@ -113,15 +119,12 @@ function lengthsOf(target: ProbeTarget): number[] {
 
 function send(socket: InsideSocket, type: number, target: ProbeTarget, sourcePort: number): void {
   const { destination, protocol, destinationPort = DISCARD } = target;
-  if (type !== SOCK_RAW) {
-    socket.connect(inetAddress(destination, destinationPort));
-    if (type === SOCK_DGRAM) socket.send(payload(target));
-    return;
-  }
-  const bytes = isEcho(protocol)
-    ? echo(protocol, sourcePort, payload(target))
-    : sctpInit(sourcePort, destinationPort);
-  socket.send(bytes, inetAddress(destination));
+  socket.connect(inetAddress(destination, type === SOCK_RAW ? 0 : destinationPort));
+  if (type === SOCK_DGRAM) socket.send(payload(target));
+  if (type !== SOCK_RAW) return;
+  socket.send(
+    isEcho(protocol) ? echo(protocol, sourcePort, payload(target)) : sctpInit(sourcePort, destinationPort),
+  );
 }
 
 /** RFC 792, RFC 4443: an echo request. The kernel fills in the checksum of ICMPv6. */

@@ -1,10 +1,10 @@
 /** The way there and the way back, from the sender to where it ended. */
 import type { Link } from '../../netlink/link.ts';
-import type { Place } from '../path/hop.ts';
+import type { Place, Tuple } from '../path/hop.ts';
 import { tupleWords } from '../path/packet.ts';
 import { placeWords } from '../path/world.ts';
 import type { FoundDrop } from './drops.ts';
-import { type Flow, fingerprint, type Way, wayOf } from './flow.ts';
+import { type Flow, type Way, wayOf } from './flow.ts';
 import { type HopContext, hopsOf, type Known, tupleOf } from './hops.ts';
 import { firstOf, type Step, type Surroundings, stepsOf } from './merge.ts';
 import type { Answer, ObservedHop, SeenPacket, SeenRule, Site } from './request.ts';
@@ -18,6 +18,8 @@ export interface Gathered {
   drops: readonly FoundDrop[];
   answer: Answer;
   sender: Site | undefined;
+  /** What the probe was, as far as it is known; it may never have come to a link. */
+  sent: Tuple | undefined;
   /** Nanoseconds since 1970. */
   start: bigint;
   sites: readonly (Site & { links: ReadonlyMap<number, Link> })[];
@@ -64,26 +66,28 @@ export function waysOf(gathered: Gathered): ObservedHop[] {
 }
 
 function there(gathered: Gathered): ObservedHop[] {
-  const { packets, rules, flow, sender } = gathered;
+  const { packets, rules, flow, sender, sent } = gathered;
   const first = firstOf(packets, 'there');
   // What a rule of output dropped was on no link.
   const packet =
     first?.packet ?? rules.find((each) => each.packet && wayOf(flow, each.packet) === 'there')?.packet;
-  const tuple = packet && tupleOf(packet);
-  if (packet === undefined || tuple === undefined) return [];
-  const steps = stepsOf(fingerprint(packet), packets, rules, surroundings(gathered));
-  const hops = hopsOf(steps, context(gathered, 'there'));
+  const tuple = (packet && tupleOf(packet)) ?? sent;
+  if (tuple === undefined) return [];
+  const way = 'there';
+  const steps =
+    packet === undefined ? [] : stepsOf({ packet, way, flow }, packets, rules, surroundings(gathered));
+  const hops = hopsOf(steps, context(gathered, way));
   const at = hops[0]?.at ?? 0;
-  const sent: ObservedHop[] = sender
-    ? [{ place: sender.place, tuple, way: 'there', at, kind: 'send', words: `sends ${tupleWords(tuple)}` }]
-    : [];
-  return [...sent, ...hops, ...ending(gathered, 'there', steps, hops)];
+  if (sender !== undefined)
+    hops.unshift({ place: sender.place, tuple, way, at, kind: 'send', words: `sends ${tupleWords(tuple)}` });
+  return [...hops, ...ending(gathered, way, steps, hops)];
 }
 
 function back(gathered: Gathered): ObservedHop[] {
-  const first = firstOf(gathered.packets, 'back');
-  if (first === undefined) return [];
-  const steps = stepsOf(fingerprint(first.packet), gathered.packets, gathered.rules, surroundings(gathered));
+  const { packets, rules, flow } = gathered;
+  const packet = firstOf(packets, 'back')?.packet;
+  if (packet === undefined) return [];
+  const steps = stepsOf({ packet, way: 'back', flow }, packets, rules, surroundings(gathered));
   const hops = hopsOf(steps, context(gathered, 'back'));
   return [...hops, ...ending(gathered, 'back', steps, hops)];
 }
@@ -109,8 +113,32 @@ function ending(
     const at = Number((found.at - startOf(gathered)) / 1000n);
     return [{ ...common, place, at, kind: 'drop', reason, words: reasonWords(reason) }];
   }
+  if (seen?.direction !== 'out') {
+    const asked = unanswered(gathered.packets, seen?.place ?? last.place, seen?.at ?? gathered.start);
+    if (asked !== undefined)
+      return [{ ...common, place: last.place, kind: 'drop', reason: 'NEIGH_FAILED', words: asked }];
+  }
   const isAnswered = way === 'there' && seen?.direction === 'in' && answersAt(gathered, seen.place);
   return isAnswered && seen ? [deliver(last, seen.place)] : [];
+}
+
+/** A hardware address that this namespace asks for in vain, in words. */
+function unanswered(packets: readonly SeenPacket[], place: Place, since: bigint): string | undefined {
+  const here = packets.filter((each) => each.way === undefined && each.place.namespace === place.namespace);
+  const asked = new Map<string, { link: string; count: number }>();
+  for (const { direction, link, packet, at } of here) {
+    const { arp, icmp } = packet.vxlan?.inner ?? packet;
+    const target = arp && !arp.isReply ? arp.target : icmp?.type === 135 ? icmp.target : undefined;
+    if (target !== undefined && direction === 'out' && at >= since)
+      asked.set(target, { link, count: (asked.get(target)?.count ?? 0) + 1 });
+    const answered = arp?.isReply ? arp.source : icmp?.type === 136 ? icmp.target : undefined;
+    if (answered !== undefined) asked.delete(answered);
+  }
+  const [found] = asked;
+  if (found === undefined) return undefined;
+  const [target, { link, count }] = found;
+  const times = count === 1 ? 'once' : `${count} times`;
+  return `nobody on ${link} has ${target}: asked for its hardware address ${times}, no answer`;
 }
 
 function deliver(last: ObservedHop, place: Place): ObservedHop {

@@ -129,21 +129,22 @@ t.test('dropped and rejected by rules of nf_tables', async (t) => {
 t.test('dropped by a rule of iptables, of either kind', async (t) => {
   const logger = async () => (await execIn(lab.host.netns, 'sysctl', ['net.netfilter.nf_log.2'])).stdout;
   const before = await logger();
-  for (const [program, port] of [
-    ['iptables-nft', 97],
-    ['iptables-legacy', 99],
+  for (const [program, port, family] of [
+    ['iptables-nft', 97, 4],
+    ['iptables-legacy', 98, 4],
+    ['ip6tables-legacy', 99, 6],
   ] as const) {
     const rule = ['FORWARD', '-p', 'udp', '--dport', `${port}`, '-j', 'DROP'];
     await execIn(lab.host.netns, program, ['-A', ...rule]);
     const seen = await look(lab, {
-      family: 4,
+      family,
       protocol: 'udp',
-      destination: OUTSIDE.v4,
+      destination: OUTSIDE[`v${family}`],
       destinationPort: port,
     });
     t.match(
       lines(seen.hops).at(-1),
-      new RegExp(`^this host: ip filter FORWARD: -p udp .*--dport ${port} -j DROP$`),
+      new RegExp(`^this host: ip6? filter FORWARD: -p udp .*--dport ${port} -j DROP$`),
     );
     t.match(rulesOf(seen).at(-1), { verdict: 'drop', hook: 'forward' });
     t.same(seen.notSeen, []);
@@ -159,7 +160,7 @@ t.test('dropped by the kernel itself', async (t) => {
   const seen = await look(
     lab,
     { family: 4, protocol: 'icmp', source, destination: OUTSIDE.v4 },
-    { seconds: 2 },
+    { seconds: 1 },
   );
   t.match(lines(seen.hops).at(-1), 'this host: rp_filter: the answer would go another way (IP_RPFILTER)');
   t.match(seen.hops.at(-1), { kind: 'drop', reason: 'IP_RPFILTER', way: 'there' });
@@ -170,6 +171,16 @@ t.test('dropped by the kernel itself', async (t) => {
     { sender: lab.site.outside },
   );
   t.match(nowhere.answer, { kind: 'refused', errno: 'ENETUNREACH' });
+});
+
+t.test('nobody has the address', async (t) => {
+  const own = await look(lab, { family: 4, protocol: 'icmp', destination: '10.88.0.99' }, { seconds: 1 });
+  t.match(lines(own.hops), ['one: sends icmp 10.88.0.2 → 10.88.0.99', 'one: nobody on eth0 has 10.88.0.99']);
+  const destination = OUTSIDE.v6.replace('::2', '::77');
+  const tuple = { family: 6, protocol: 'udp', destination, destinationPort: 9 } as const;
+  const forwarded = await look(lab, tuple, { seconds: 1 });
+  t.match(lines(forwarded.hops).slice(-2), ['this host: in br0', 'this host: nobody on uplink has ']);
+  t.match(forwarded.hops.at(-1), { kind: 'drop', reason: 'NEIGH_FAILED', way: 'there' });
 });
 
 t.test('too large for the way', async (t) => {
