@@ -21,8 +21,11 @@ export interface Firewalld {
   runs(): Promise<boolean>;
   /** Makes an address a source of the zone; false where firewalld does not run. Throws CniError(program). */
   bind(zone: string, address: Source): Promise<boolean>;
-  /** Takes an address out of the zone that it is a source of, or out of this one `only`; nothing to do is no error. Throws CniError(program). */
-  release(address: Source, only?: string): Promise<void>;
+  /**
+   * Takes an address out of the zone, where it is a source of that; with `elsewhere`, out of whatever zone it is in. Nothing to do is no
+   * error. Throws CniError(program).
+   */
+  release(address: Source, from: { zone: string | undefined; elsewhere: boolean }): Promise<void>;
   /** What is bound to a zone now, as firewalld prints it; undefined where it does not run. Throws CniError(program). */
   sources(zone: string): Promise<string[] | undefined>;
 }
@@ -49,17 +52,11 @@ export function firewalld(ambient: Ambient): Firewalld {
         `cannot make ${source} a source of firewalld's zone ${zone}: ${reason}`,
       );
     },
-    async release(address, only) {
+    async release(address, { zone, elsewhere }) {
       const source = sourceWords(address);
-      const zone = only ?? (await zoneOf(source));
-      if (!zone) return;
-      const answer = await call(ambient, 'removeSource', zone, source);
-      if (answer === undefined || answer.status === 0 || /UNKNOWN_SOURCE|ZONE_CONFLICT/.test(answer.stderr))
-        return;
-      throw new CniError(
-        ErrorCode.program,
-        `cannot take ${source} out of firewalld's zone ${zone}: ${reasonOf(answer)}`,
-      );
+      if (zone !== undefined && (await removed(ambient, zone, source))) return;
+      const other = elsewhere ? await zoneOf(source) : undefined;
+      if (other) await removed(ambient, other, source);
     },
     async sources(zone) {
       const answer = await call(ambient, 'getSources', zone);
@@ -72,6 +69,17 @@ export function firewalld(ambient: Ambient): Firewalld {
       );
     },
   };
+}
+
+/** Whether there is nothing left to do: true as well where no firewalld runs, whose zones are empty then. */
+async function removed(ambient: Ambient, zone: string, source: string): Promise<boolean> {
+  const answer = await call(ambient, 'removeSource', zone, source);
+  if (answer === undefined || answer.status === 0 || answer.stderr.includes('UNKNOWN_SOURCE')) return true;
+  if (/ZONE_CONFLICT|INVALID_ZONE/.test(answer.stderr)) return false;
+  throw new CniError(
+    ErrorCode.program,
+    `cannot take ${source} out of firewalld's zone ${zone}: ${reasonOf(answer)}`,
+  );
 }
 
 /** Undefined where no firewalld answers, or nobody could ask it. */

@@ -134,7 +134,8 @@ async function withdraw(
   const ours = places.filter((_, i) => found[i]?.comment === mark);
   // What the runtime says by now may not be what it said at ADD.
   const known = of.addresses.length > 0 && of.addresses.every((_, i) => found[i]?.comment === mark);
-  await leave(host, ambient, zones, known ? ours : await placesOf(host, (comment) => comment === mark));
+  const due = known ? ours : await placesOf(host, (comment) => comment === mark);
+  await leave(host, ambient, zones, due, of.zone);
   return unzoned;
 }
 
@@ -149,10 +150,11 @@ async function leave(
   ambient: Ambient,
   zones: Firewalld,
   due: readonly Place[],
+  zone?: string,
 ): Promise<void> {
   // Before it is forgotten that they are there.
   const sources = due.filter((one) => isIn(one, ZONED)).map(({ element }) => sourceOf(element));
-  await Promise.all(sources.map((source) => zones.release(source)));
+  await Promise.all(sources.map((source) => zones.release(source, { zone, elsewhere: true })));
   await take(host, due, `withdraw ${due.length} elements of what is let through`);
   if (due.some((one) => isIn(one, APART))) await leaveLinks(host, ambient);
 }

@@ -74,7 +74,9 @@ export function forwardRules(host: Namespace, ambient: Ambient): ForwardRules {
       if (of.zone === undefined || unknown.length === 0) return;
       if (!(await forwarding(host, ambient)).firewalld) return;
       // The reference's; or ours, whose mark somebody flushed.
-      await Promise.all(unknown.map((address) => zones.release(address, of.zone)));
+      await Promise.all(
+        unknown.map((address) => zones.release(address, { zone: of.zone, elsewhere: false })),
+      );
     },
     async missing(admissions) {
       const found = await forwarding(host, ambient);

@@ -50,6 +50,19 @@ t.test('nftables: one program for the first container of a host, none for others
   t.notMatch((await execIn(netns, 'nft', ['list', 'tables'])).stdout, /ip6? filter/);
 });
 
+t.test('somebody flushes the ruleset while a container is let through', async (t) => {
+  const { netns, door, ambient } = await hostOf(t);
+  let flushes = 3;
+  const run: typeof ambient.run = async (...args) => {
+    const result = await ambient.run(...args);
+    if (flushes-- > 0) await execIn(netns, 'nft', ['flush', 'ruleset']);
+    return result;
+  };
+  const rules = forwardRules(door, { ...ambient, run });
+  await rules.admit(admission('one'));
+  t.same(await rules.missing([admission('one')]), [[]]);
+});
+
 for (const variant of ['nft', 'legacy'] as const) {
   t.test(`iptables-${variant} that drop get accepts, and no drops`, async (t) => {
     const { netns, rules } = await hostOf(t);

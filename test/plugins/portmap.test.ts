@@ -205,6 +205,11 @@ t.test('what cannot be meant', async (t) => {
   });
   t.match(await add(config([one], { backend: 'nftables', conditionsV4: ['-s', '10.0.0.0/8'] })), { code: 2 });
   t.match(await add(config([one]), null), { code: 7, msg: /no prevResult/ });
+  const { status, log } = await world.call('DEL', config([{ ...one, hostPort: 70000 }]), {
+    container: a.container,
+  });
+  t.match([status, log], [0, [/hostPort: found 70000/]]);
+  t.equal(log.length, 1, 'said once');
   t.same((await add(config([]))).ips, a.prevResult.ips, 'nothing to publish is no mistake');
   t.same(await firewallLines(world.host.netns, a.container.id), []);
 });
