@@ -13,7 +13,7 @@ import { parseSeconds } from './agent/seconds.ts';
 import type { TopFlags } from './agent/top.ts';
 import type { WeftContext } from './context.ts';
 import type { DemoFlags } from './demo/bridge.ts';
-import { twoHosts } from './demo/commands.ts';
+import { demoContainer, twoHosts } from './demo/commands.ts';
 import { argFlag, capFlag, ifnameFlag, jsonFlag } from './net/flags.ts';
 import type { PlanFlags } from './plan/command.ts';
 
@@ -98,7 +98,7 @@ const bridge = buildCommand<DemoFlags, [string?], WeftContext>({
 });
 
 export const demo = buildRouteMap({
-  routes: { bridge, 'two-hosts': twoHosts },
+  routes: { bridge, container: demoContainer, 'two-hosts': twoHosts },
   docs: { brief: 'Demonstrations in simulated hosts' },
 });
 

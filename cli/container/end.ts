@@ -8,9 +8,11 @@ import type { WeftContext } from '../context.ts';
 import { lines } from '../table.ts';
 import { makerFrom } from './maker.ts';
 
-/** Signals its first process, and waits up to `seconds` until it has ended. Whether it has. */
+/** Signals its first process, and waits up to `seconds` until it and its monitor have ended. Whether they have. */
 async function signalAndWait(container: StoredContainer, signal: number, seconds: number): Promise<boolean> {
   const client = await connectMonitor(container);
+  // What is to be done at the end is done by who stops it: the monitor need not start a program for that.
+  client.careForEnd();
   client.signal(signal);
   const told = client.told();
   let timer: NodeJS.Timeout | undefined;
@@ -21,7 +23,7 @@ async function signalAndWait(container: StoredContainer, signal: number, seconds
     for (;;) {
       const next = await Promise.race([told.next(), late]);
       if (next === 'late') return false;
-      if (next.done || next.value.kind === 'ended') return true;
+      if (next.done) return true;
     }
   } finally {
     clearTimeout(timer);

@@ -1,4 +1,4 @@
-/** `weft demo two-hosts`: how it is called. */
+/** `weft demo container` and `weft demo two-hosts`: how they are called. */
 import { buildCommand } from '@stricli/core';
 import type { WeftContext } from '../context.ts';
 import { UsageError } from '../context.ts';
@@ -60,5 +60,17 @@ EXAMPLES
   weft demo two-hosts
   weft demo two-hosts --backend bgp --hosts 4
   weft demo two-hosts --backend vxlan-l2 --registry etcd --keep`,
+  },
+});
+
+export const demoContainer = buildCommand<object, [], WeftContext>({
+  loader: async () => (await import('./container/command.ts')).demoContainer,
+  parameters: { flags: {} },
+  docs: {
+    brief: 'What a container is: namespaces, control groups, files, users, signals',
+    fullDescription:
+      'Runs a web server and some smaller containers on a simulated host, each step with the command and what it shows: one\n' +
+      'process with two numbers, a link with two ends, limits as files, a loop held to a fifth of a CPU, memory and processes\n' +
+      'over their limits, copy on write, root that is nobody, a signal that process 1 ignores. Takes everything away again.',
   },
 });
