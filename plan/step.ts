@@ -98,8 +98,8 @@ export interface DummyStep extends InsideLink {
 /** A link of the host that is the container's until DEL. Its alias keeps its name. */
 export interface DeviceStep extends InsideLink {
   kind: 'device';
-  /** Which: by name, else by MAC. Neither: it cannot be told by now, and the alias has to do. */
-  host: { name?: string; mac?: string };
+  /** Which: by name, else by MAC. Neither: it cannot be told by now, and the alias has to do; `folder` is where its name would be read. */
+  host: { name?: string; mac?: string; folder?: string };
 }
 
 /** The container's link becomes member of a VRF, which is made if missing and removed with its last member. */

@@ -56,10 +56,11 @@ function explain(link: Link, { name }: DeviceStep, error: NetlinkError): Error |
 }
 
 /** Whether the container's link is the one that was given to it: its alias says where it came from, which a link of ours never does. */
-function isLent({ alias, mac }: Link, { host }: DeviceStep): boolean {
+function isLent({ alias, mac, kind }: Link, { host }: DeviceStep): boolean {
   if (!alias || linkNameFault(alias) !== undefined) return false;
   if (host.name !== undefined) return alias === host.name;
-  return host.mac === undefined || mac === host.mac.toLowerCase();
+  // What is on a bus has no kind.
+  return host.mac === undefined ? kind === undefined : mac === host.mac.toLowerCase();
 }
 
 async function isOnHost(host: Namespace, name: string): Promise<boolean> {
@@ -80,7 +81,8 @@ async function giveBack(step: DeviceStep, surroundings: Surroundings): Promise<b
 
 /**
  * The kernel gives physical links of a namespace that ends back to the first one, under the name that they had, or `dev<index>`
- * (default_device_exit_net in net/core/dev.c); links that are made by software end with it. Returns what was renamed, readable.
+ * (default_device_exit_net in net/core/dev.c), and down: one that somebody set up is in use as it is. Links that are made by software end
+ * with the namespace. Returns what was renamed, readable.
  */
 export async function renameReturned(
   step: DeviceStep,
@@ -92,9 +94,8 @@ export async function renameReturned(
   const names = new Set(links.map(({ name }) => name));
   const renamed: string[] = [];
   for (const link of links) {
-    const { alias, name, index } = link;
-    if (alias === undefined || !isLent(link, step) || names.has(alias) || !namedAs(link)) continue;
-    await host.send(tolerating(setLink(index, { up: false }), 'ENODEV'));
+    const { alias, name, index, up } = link;
+    if (up || alias === undefined || !isLent(link, step) || names.has(alias) || !namedAs(link)) continue;
     await host.send(tolerating(setLink(index, { rename: alias, alias: '' }), 'ENODEV', 'EEXIST'));
     renamed.push(`${alias}, which had come back as ${name}`);
   }
@@ -138,7 +139,10 @@ export const device: StepKind<DeviceStep> = {
     const line = (dev: string) =>
       `ip link set ${dev} netns ${quote(netnsName(netns) ?? netns)} name ${quote(name)} alias ${dev}${up ? ' up' : ''}`;
     if (host.name !== undefined) return [line(quote(host.name))];
-    const found = `ip -o link | sed -n 's/^[0-9]*: \\([^:@]*\\).* link\\/[a-z]* ${host.mac ?? 'MAC'} .*/\\1/p;'`;
+    const found =
+      host.mac === undefined
+        ? `ls ${host.folder ?? 'FOLDER'}/net`
+        : `ip -o link | sed -n 's/^[0-9]*: \\([^:@]*\\).* link\\/[a-z]* ${host.mac} .*/\\1/p;'`;
     return [`device=$(${found}); ${line('"$device"')}`];
   },
 };

@@ -31,10 +31,10 @@ export const hostDevice: Definition<ResolvedConf> = {
   ready,
   async collect({ config }, { host }) {
     const { renameReturned } = await import('../../plan/steps/device.ts');
-    // Whatever the container called it.
-    const returned = config.forPrograms
-      ? []
-      : await renameReturned(deviceStep(config, '', false), host, () => true);
+    // Whatever the container called it; an alias alone, of a link that is told by its MAC or its place, may be a person's.
+    const returned = config.device
+      ? await renameReturned(deviceStep(config, '', false), host, () => true)
+      : [];
     return returned.map((what) => `the wrong name of ${what}`);
   },
 };

@@ -50,12 +50,13 @@ export function resolveHostDevice(config: HostDeviceConf, verb: Verb, root = '/s
 }
 
 export function deviceStep(config: HostDeviceConf, name: string, up: boolean): DeviceStep {
-  const { device, hwaddr } = config;
+  const { device, hwaddr, kernelpath } = config;
+  const folder = kernelpath || `/sys/bus/pci/devices/${busIdOf(config)}`;
   return {
     kind: 'device',
     in: 'container',
     name,
-    host: { ...(device ? { name: device } : hwaddr && { mac: hwaddr.toLowerCase() }) },
+    host: device ? { name: device } : hwaddr ? { mac: hwaddr.toLowerCase() } : { folder },
     up,
   };
 }

@@ -103,7 +103,10 @@ t.test('a link that came back by itself gets its name again; others keep theirs'
   await run(h, 'link', 'set', 'eth0', 'alias', 'other0');
   await world.ok('DEL', DEVICE, { container: gone });
   t.same(await world.hostLinks(), ['eth0', 'far0'], 'not ours');
-  await run(h, 'link', 'set', 'eth0', 'alias', 'dev0');
+  await run(h, 'link', 'set', 'eth0', 'alias', 'dev0', 'up');
+  await world.ok('DEL', DEVICE, { container: gone });
+  t.same(await world.hostLinks(), ['eth0', 'far0'], 'somebody uses it as it is');
+  await run(h, 'link', 'set', 'eth0', 'down');
   await world.ok('DEL', DEVICE, { container: gone, ifname: 'eth1' });
   t.same(await world.hostLinks(), ['eth0', 'far0'], 'not this attachment’s');
   await world.ok('DEL', DEVICE, { container: gone });

@@ -198,6 +198,9 @@ t.test('host-device reads what the kernel says of devices', async (t) => {
   const userspace = resolve({ pciBusID: '0000:00:03.0' });
   t.equal(userspace.forPrograms, true);
   t.same(plan(hostDevice, userspace), [], 'a device for a program has no link');
+  t.same(lines(hostDevice, { pciBusID: '0000:00:01.0', ipam: {} }, NO_ADDRESSES), [
+    'device=$(ls /sys/bus/pci/devices/0000:00:01.0/net); ip link set "$device" netns c1 name eth0 alias "$device" up',
+  ]);
   t.throws(() => resolve({ pciBusID: '0000:00:04.0' }), { code: 7, message: /it may be in a container/ });
   t.throws(() => resolve({ pciBusID: '0000:00:05.0' }, 'STATUS'), {
     code: 7,
