@@ -198,7 +198,7 @@ const LOOPBACK = 1;
  * Asks for a queueing discipline that no kernel makes, its size table being empty; the answer is ENOENT where the kernel does not
  * have the kind, and another refusal where it has (qdisc_create). Nothing is made.
  */
-export function probeQdisc(kind: 'tbf' | 'clsact'): Op<unknown> {
+export function probeQdisc(kind: string): Op<unknown> {
   const place =
     kind === 'clsact'
       ? { handle: CLSACT_HANDLE, parent: TC_H_CLSACT }
