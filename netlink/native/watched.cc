@@ -1,11 +1,22 @@
 // A descriptor that the event loop watches: its life from uv_poll_init to the end of the environment.
 #include "watched.h"
 
+#include <system_error>
+#include <thread>
+
 namespace weft {
 
 void Watched::closed(uv_handle_t* handle) {
   auto* watched = static_cast<Watched*>(handle->data);
   auto cleanup = watched->cleanup_;
+  // A packet socket's close waits for an RCU grace period (packet_release in net/packet/af_packet.c): others must not wait with it.
+  try {
+    const int fd = watched->fd.get();
+    std::thread([fd] { close(fd); }).detach();
+    watched->fd.release();
+  } catch (const std::system_error&) {
+    // Closed here then.
+  }
   delete watched;
   if (cleanup != nullptr) napi_remove_async_cleanup_hook(cleanup);
 }
