@@ -12,10 +12,10 @@ const list = buildCommand<ListFlags, [], WeftContext>({
   docs: {
     brief: 'List everything that rewrites addresses on this host, and what looks wrong',
     fullDescription:
-      'One line for each rule, or for each element of a set or map where a rule asks one: masquerades and published ports of weft, of\n' +
-      'the reference plugins, of Docker, kube-proxy and everybody else, read from nf_tables and both iptables. WHO is told from names\n' +
-      'and comments in the kernel. Rules of NAT see the first packet of each connection: that is what PACKETS and BYTES count, with a *\n' +
-      'where one counter is of several lines; LIVE is how many connections are rewritten so now.\n' +
+      'One line for each rule, or for each element of a set or map where a rule asks one: masquerades and published ports\n' +
+      'of weft, of the reference plugins, of Docker, kube-proxy and everybody else, read from nf_tables and both iptables.\n' +
+      'WHO is told from names and comments in the kernel. Rules of NAT see the first packet of each connection: that is what\n' +
+      'PACKETS and BYTES count, with a * where one counter is of several lines. LIVE: connections that are rewritten so now.\n' +
       'Exit status 1 where something found is an error: packets are lost now.',
   },
 });
@@ -65,9 +65,9 @@ const graph = buildCommand<GraphFlags, [], WeftContext>({
   docs: {
     brief: 'Draw hooks, chains, jumps, sets and counters of all packet rules as SVG',
     fullDescription:
-      'Hooks stand on the left in the order of a packet, with their chains by priority; what they lead to stands right of them.\n' +
-      "Colours are owners: weft's, Docker's, ...; a set or map is one box with the number of its elements. Of very many rules, or\n" +
-      'chains that differ in a hash alone, a few are drawn and the rest counted. Empty chains are left out.',
+      'Hooks stand on the left in the order of a packet, with their chains by priority; what they lead to stands right of\n' +
+      "them. Colours are owners: weft's, Docker's, ...; a set or map is one box with the number of its elements. Of very many\n" +
+      'rules, or chains that differ in a hash alone, a few are drawn and the rest counted. Empty chains are left out.',
   },
 });
 
