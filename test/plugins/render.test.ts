@@ -6,7 +6,10 @@ import { bridge } from '../../plugins/bridge/bridge.ts';
 import type { BridgeConf } from '../../plugins/bridge/schema.ts';
 import type { Definition } from '../../plugins/definition.ts';
 import { type PluginConf, planFor } from '../../plugins/definition.ts';
+import { hostDevice } from '../../plugins/host-device/host-device.ts';
+import { macvlan } from '../../plugins/macvlan/macvlan.ts';
 import { ptp } from '../../plugins/ptp/ptp.ts';
+import { tap } from '../../plugins/tap/tap.ts';
 import { execIn, ip } from '../support/host.ts';
 import { BRIDGE, makeWorld } from './world.ts';
 
@@ -38,13 +41,20 @@ async function state(netns: string): Promise<string> {
 const CONFIGS: [object, Definition<PluginConf>][] = [
   [{ ...BRIDGE, mtu: 1400, hairpinMode: true }, bridge],
   [{ ...BRIDGE, name: 'p', type: 'ptp', mtu: 1400 }, ptp],
+  [{ ...BRIDGE, name: 'm', type: 'macvlan', master: 'lan0', mtu: 1400 }, macvlan],
+  [{ ...BRIDGE, name: 't', type: 'tap', bridge: '', owner: 7, mtu: 1400 }, tap],
+  [{ ...BRIDGE, name: 'd', type: 'host-device', device: 'lan1' }, hostDevice],
 ];
+
+/** Links for those that stand on the host's. */
+const LAN = 'link add lan0 address 02:00:00:00:00:01 up type veth peer name lan1 address 02:00:00:00:00:02';
 
 for (const [config, definition] of CONFIGS) {
   t.test(`${definition.type}: the lines make what the plugin makes`, async (t) => {
     const full = { ...config, ipam: { ...BRIDGE.ipam, routes: ROUTES } } as unknown as BridgeConf;
     const [done, typed] = [await makeWorld(t), await makeWorld(t)];
     const [a, b] = [await done.container(), await typed.container()];
+    for (const { host } of [done, typed]) await execIn(host.netns, 'ip', LAN.split(' '));
     const { ips, routes } = await done.add(full, a);
     const attachment = { network: full.name, containerId: a.id, ifname: 'eth0', netns: b.netns };
     const plan = planFor(
