@@ -92,7 +92,9 @@ async function unpackInto(
   const [compressed, plain] = [createHash('sha256'), createHash('sha256')];
   const entries = extract();
   const later: Step[] = [];
-  const unpacking = unpackEntries(entries, root, later);
+  /** The entry that is being written: it does not hear of the archive's end by itself. */
+  const open: { entry?: Entry } = {};
+  const unpacking = unpackEntries(entries, root, later, open);
   // What keeps one of the two from its end is told by the other.
   unpacking.catch(() => entries.destroy());
   try {
@@ -107,6 +109,8 @@ async function unpackInto(
     ] as never);
     await unpacking;
   } catch (error) {
+    open.entry?.destroy(error as Error);
+    entries.destroy(error as Error);
     await unpacking.catch((cause: unknown) => {
       throw asInvalid(cause, layout, layer);
     });
@@ -147,10 +151,16 @@ interface Entry extends Readable {
   header: Header;
 }
 
-async function unpackEntries(entries: AsyncIterable<unknown>, root: string, later: Step[]): Promise<void> {
+async function unpackEntries(
+  entries: AsyncIterable<unknown>,
+  root: string,
+  later: Step[],
+  open: { entry?: Entry },
+): Promise<void> {
   /** Times of folders change when files come into them: set at the end. */
   const folders: [string, Date][] = [];
   for await (const entry of entries as AsyncIterable<Entry>) {
+    open.entry = entry;
     await unpackEntry(entry, root, later, folders);
     entry.resume();
   }

@@ -6,7 +6,7 @@ import type { Ground } from './ground.ts';
 
 const SERVER = `require("http").createServer((_, answer) => answer.end("hello from " + require("os").hostname())).listen(80)`;
 const GET = (url: string) =>
-  `fetch("${url}").then((answer) => answer.text()).then(console.log, (error) => { console.error(String(error.cause ?? error)); process.exit(1) })`;
+  `fetch("${url}").then((answer) => answer.text()).then(console.log, (error) => { console.error(String(error.cause ?? error)); process.exitCode = 1 })`;
 /** Milliseconds between two tries, and how many, until the server listens. */
 const PAUSE = 100;
 const TRIES = 100;
