@@ -102,7 +102,8 @@ function baseChains({ snapshot, hook, iif, oif }: HookView, families: readonly T
     base?.hook === hook && (base.devices === undefined || base.devices.includes(device?.name ?? ''));
   return snapshot.ruleset.tables
     .filter(({ family }) => families.includes(family))
-    .flatMap((table: Table) => table.chains.filter(here).map((chain) => ({ table, chain: chain as BaseOf })));
+    .flatMap((table: Table) => table.chains.filter(here).map((chain) => ({ table, chain: chain as BaseOf })))
+    .reverse(); // Of equal priority the last that was made is asked first (netfilter/core.c, nf_hook_entries_grow).
 }
 
 /** Finds or begins the packet's conversation; of one that the kernel has already, it says so. */

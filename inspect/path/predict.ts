@@ -118,6 +118,10 @@ function run(walk: Walk, first: Step): End | Needed {
     const snapshot = walk.world.snapshots.get(step.namespace);
     if (snapshot === undefined) return { needs: step.namespace };
     if (count >= MOST_STEPS) return loop(walk, step);
+    for (const what of snapshot.ruleset.unread)
+      walk.assumptions.add(
+        `nothing in what could not be read of ${placeWords(walk.world.placeOf(step.namespace))} matters: ${what}`,
+      );
     if (step.at === 'send') step = send(walk, snapshot, step.packet);
     else if (step.at === 'transmit') step = transmit(walk, step);
     else if (step.at === 'receive') step = receive(walk, step);

@@ -84,7 +84,13 @@ for (const backend of ['nftables', 'iptables'] as const) {
       const foreseen = await foresee(world.host, from, to);
       const { there, back } = foreseen;
       const what = `${from.replace(/.*-/, '')} to ${to}`;
-      if (!t.equal(outcome(foreseen), 'delivered', `${what}: ${there.why} ${back?.why ?? ''}`))
+      if (
+        !t.equal(
+          outcome(foreseen),
+          'delivered',
+          `${what}: ${there.why} ${back?.why ?? ''} ${there.assumptions.join()}`,
+        )
+      )
         t.comment([...there.hops, ...(back?.hops ?? [])].map(({ words }) => words).join('\n'));
       const last = there.hops.at(-1);
       const seen = await ask(netns, protocol, address, '10');
