@@ -104,6 +104,7 @@ function firstTranslation(tables: readonly Table[], view: HookView, entry: NatEn
   const bases = tables
     .filter((table) => table.family === family || table.family === 'inet')
     .flatMap((table) => table.chains.flatMap((chain) => (isSourceNat(chain) ? [{ table, chain }] : [])))
+    .reverse() // Of equal priority the last that was made is asked first.
     .sort((a, b) => (a.chain.base?.priority ?? 0) - (b.chain.base?.priority ?? 0));
   for (const { table, chain } of bases) {
     const result = run(table, chain, view, 0);

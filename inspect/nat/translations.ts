@@ -25,6 +25,8 @@ export function translationsOf({ tables }: Pick<Ruleset, 'tables'>): Translation
   const bases = tables.flatMap((table) =>
     table.chains.flatMap((chain) => (chain.base?.type === 'nat' ? [{ table, chain, base: chain.base }] : [])),
   );
+  // Of equal priority the last that was made is asked first.
+  bases.reverse();
   const order: readonly HookName[] = ['prerouting', 'input', 'output', 'postrouting'];
   bases.sort(
     (a, b) => order.indexOf(a.base.hook) - order.indexOf(b.base.hook) || a.base.priority - b.base.priority,

@@ -12,6 +12,7 @@ export type HookName = 'ingress' | 'prerouting' | 'input' | 'forward' | 'output'
 
 /** Everything of one network namespace. */
 export interface Ruleset {
+  /** In the order in which they were made, as are their chains; legacy ones, whose age nobody knows, last. */
   tables: readonly Table[];
   /** What could not be read, in words: a program that is missing, a table that it refuses. */
   unread: readonly string[];
@@ -33,7 +34,10 @@ export interface Chain {
   base?: {
     type: 'filter' | 'nat' | 'route';
     hook: HookName;
-    /** As the kernel sorts: filter 0, dstnat -100, srcnat 100, raw -300. Equal ones: in order of registration. */
+    /**
+     * As the kernel sorts: filter 0, dstnat -100, srcnat 100, raw -300. Of equal ones the last that was made is asked first
+     * (net/netfilter/core.c, nf_hook_entries_grow).
+     */
     priority: number;
     policy: 'accept' | 'drop';
     /** Of family netdev. */

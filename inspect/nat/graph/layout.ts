@@ -108,10 +108,13 @@ function placeHooks(
   placed: Map<string, Placed>,
   headings: Layout['headings'][number][],
 ): number {
-  const sorted = [...column].sort(
-    (a, b) =>
-      (a.hook?.order ?? 99) - (b.hook?.order ?? 99) || (a.hook?.priority ?? 0) - (b.hook?.priority ?? 0),
-  );
+  // Of equal priority the last that was made is asked first.
+  const sorted = [...column]
+    .reverse()
+    .sort(
+      (a, b) =>
+        (a.hook?.order ?? 99) - (b.hook?.order ?? 99) || (a.hook?.priority ?? 0) - (b.hook?.priority ?? 0),
+    );
   let at = y;
   let hook: string | undefined;
   for (const box of sorted) {
@@ -133,7 +136,8 @@ function placeLed(
   arrows: readonly Arrow[],
 ): number {
   const heights = new Map(column.map((box) => [box.id, wantedHeight(box, placed, arrows)]));
-  const sorted = [...column].sort((a, b) => (heights.get(a.id) ?? 0) - (heights.get(b.id) ?? 0));
+  // Of equal priority the last that was made is asked first.
+  const sorted = [...column].reverse().sort((a, b) => (heights.get(a.id) ?? 0) - (heights.get(b.id) ?? 0));
   let at = y;
   for (const box of sorted)
     at = place(box, { x, y: Math.max(at, (heights.get(box.id) ?? 0) - SIZES.header / 2), width }, placed);
