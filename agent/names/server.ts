@@ -19,8 +19,6 @@ export interface NameServerOptions {
 }
 
 export class NameServer {
-  /** Replaced when names change. */
-  zone: Zone;
   readonly #options: NameServerOptions;
   readonly #udp: Socket;
   readonly #tcp: Server;
@@ -28,7 +26,6 @@ export class NameServer {
 
   private constructor(options: NameServerOptions) {
     this.#options = options;
-    this.zone = options.zone;
     this.#udp = createSocket(options.address.includes(':') ? 'udp6' : 'udp4');
     this.#tcp = createServer((stream) => this.#serve(stream));
     this.#tcp.maxConnections = MOST_CONNECTIONS;
@@ -66,12 +63,12 @@ export class NameServer {
 
   /** Undefined: nothing is said. */
   async #answer(bytes: Uint8Array, from: string, way: 'udp' | 'tcp'): Promise<Uint8Array | undefined> {
-    if (!this.zone.mayAsk(from.replace(/%.*$/, ''))) return undefined;
+    const { zone, upstream, own } = this.#options;
+    if (!zone.mayAsk(from.replace(/%.*$/, ''))) return undefined;
     const query = readQuery(bytes);
     if (!query) return undefined;
-    const known = this.zone.answer(query);
+    const known = zone.answer(query);
     if (known) return way === 'udp' ? asDatagram(known) : known;
-    const { upstream, own } = this.#options;
     return (await upstream.ask(bytes, way, own())) ?? failure(query);
   }
 

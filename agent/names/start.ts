@@ -1,4 +1,5 @@
 /** The agent's answers to names (plugins/dnsname): at every address that a file of the names' folder asks for. */
+import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { Ambient } from '../../cni/ambient.ts';
 import type { NamesStep } from '../../plan/step.ts';
@@ -8,6 +9,7 @@ import { namesFolder } from '../../plugins/dnsname/plan.ts';
 import { watchFolder } from '../cluster/watch-folder.ts';
 import type { NameServer } from './server.ts';
 import type { Upstream } from './upstream.ts';
+import type { Zone } from './zone.ts';
 
 /** Milliseconds: a container may ask as soon as it runs; an IPv6 address is of use only after its duplicate address detection. */
 const SETTLE = 5;
@@ -28,9 +30,19 @@ export async function startNames(ambient: Ambient, log: Logger): Promise<() => P
   };
 }
 
+/** Undefined where it has just gone. */
+function versionOf(file: string): string | undefined {
+  const found = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.ino} ${found.mtimeNs}`;
+}
+
 class Servers {
   readonly #folder: string;
   readonly #log: Logger;
+  /** By file. */
+  readonly #known = new Map<string, { version: string; step: NamesStep }>();
+  /** By address. */
+  readonly #zones = new Map<string, Zone>();
   readonly #servers = new Map<string, NameServer>();
   /** What was said of an address that cannot be served. */
   readonly #said = new Map<string, string>();
@@ -61,41 +73,55 @@ class Servers {
 
   async #look(): Promise<void> {
     if (this.#closed) return;
-    const byAddress = new Map<string, NamesStep[]>();
-    for (const step of filesOf(this.#folder).map(readNames)) {
-      for (const address of step?.servers ?? []) {
-        byAddress.set(address, [...(byAddress.get(address) ?? []), step as NamesStep]);
+    const files = new Set(filesOf(this.#folder));
+    for (const [file, { step }] of this.#known) if (!files.has(file)) this.#forget(file, step);
+    const changed = [...files].filter((file) => this.#known.get(file)?.version !== versionOf(file));
+    if (changed.length > 0) await this.#read(changed);
+    for (const [address, zone] of this.#zones) {
+      if (zone.size > 0) await this.#open(address, zone);
+      else this.#close(address);
+    }
+  }
+
+  /** With the codec, which an agent without names does not load. */
+  async #read(files: readonly string[]): Promise<void> {
+    const { Zone } = await import('./zone.ts');
+    for (const file of files) {
+      const [before, version, step] = [this.#known.get(file), versionOf(file), readNames(file)];
+      if (before) this.#forget(file, before.step);
+      if (step === undefined || version === undefined) continue;
+      this.#known.set(file, { version, step });
+      for (const address of step.servers) {
+        this.#zones.set(address, (this.#zones.get(address) ?? new Zone()).add(step));
       }
     }
-    for (const [address, server] of this.#servers) {
-      if (byAddress.has(address)) continue;
-      server.close();
-      this.#servers.delete(address);
-    }
-    if (byAddress.size === 0) return;
-    // With the codec; an agent without names does not load it.
-    const [{ Zone }, { NameServer }, { Upstream }] = await Promise.all([
-      import('./zone.ts'),
+  }
+
+  #forget(file: string, step: NamesStep): void {
+    this.#known.delete(file);
+    for (const address of step.servers) this.#zones.get(address)?.remove(step);
+  }
+
+  #close(address: string): void {
+    this.#zones.delete(address);
+    this.#servers.get(address)?.close();
+    this.#servers.delete(address);
+  }
+
+  async #open(address: string, zone: Zone): Promise<void> {
+    if (this.#servers.has(address)) return;
+    const [{ NameServer }, { Upstream }] = await Promise.all([
       import('./server.ts'),
       import('./upstream.ts'),
     ]);
     this.#upstream ??= new Upstream(RESOLVERS);
-    for (const [address, known] of byAddress) {
-      const zone = new Zone(known);
-      const running = this.#servers.get(address);
-      if (running) running.zone = zone;
-      else {
-        const own = () => new Set(this.#servers.keys());
-        const options = { address, zone, upstream: this.#upstream, own };
-        await NameServer.open(options).then(
-          (server) => {
-            this.#servers.set(address, server);
-            this.#said.delete(address);
-            this.#log.info({ address }, 'names are answered');
-          },
-          (error: unknown) => this.#sayOnce(address, String(error)),
-        );
-      }
+    const own = () => new Set(this.#servers.keys());
+    try {
+      this.#servers.set(address, await NameServer.open({ address, zone, upstream: this.#upstream, own }));
+      this.#said.delete(address);
+      this.#log.info({ address }, 'names are answered');
+    } catch (error) {
+      this.#sayOnce(address, String(error));
     }
   }
 

@@ -1,7 +1,7 @@
 /** What is known of the names of one network, and the answers to questions after them. Pure. */
 import type { Answer, DecodedPacket, Question } from 'dns-packet';
 import * as dns from 'dns-packet';
-import { addressOf, contains, familyOf, parseAddress, parsePrefix } from '../../cni/prefix.ts';
+import { addressOf, contains, familyOf, networkOf, parseAddress, parsePrefix } from '../../cni/prefix.ts';
 import type { NamesStep } from '../../plan/step.ts';
 
 /** RFC 1035, section 4.1.1. */
@@ -13,38 +13,73 @@ const PLAIN = 512;
 
 export type Known = Pick<NamesStep, 'domain' | 'names' | 'addresses'>;
 
-export class Zone {
-  readonly #addresses = new Map<string, Set<string>>();
-  readonly #names = new Map<string, string>();
-  readonly #domains = new Set<string>();
-  readonly #subnets: NonNullable<ReturnType<typeof parsePrefix>>[];
+/** Values by key, each with how many want it: what comes and goes costs the same however much is there. */
+class Counted {
+  readonly #values = new Map<string, Map<string, number>>();
 
-  constructor(all: readonly Known[]) {
-    const subnets = new Map<string, ReturnType<typeof parsePrefix>>();
-    for (const { domain, names, addresses } of all) {
-      const plain = addresses.map(addressOf);
-      if (domain !== '') this.#domains.add(domain);
-      for (const name of names) {
-        for (const full of domain === '' ? [name] : [name, `${name}.${domain}`]) {
-          const found = this.#addresses.get(full) ?? new Set();
-          for (const address of plain) found.add(address);
-          this.#addresses.set(full, found);
-        }
+  get(key: string): string[] | undefined {
+    const found = this.#values.get(key);
+    return found && [...found.keys()];
+  }
+
+  keys(): Iterable<string> {
+    return this.#values.keys();
+  }
+
+  change(key: string, value: string, by: 1 | -1): void {
+    const found = this.#values.get(key) ?? new Map<string, number>();
+    const count = (found.get(value) ?? 0) + by;
+    if (count > 0) found.set(value, count);
+    else found.delete(value);
+    if (found.size > 0) this.#values.set(key, found);
+    else this.#values.delete(key);
+  }
+}
+
+export class Zone {
+  readonly #addresses = new Counted();
+  readonly #names = new Counted();
+  readonly #domains = new Counted();
+  readonly #subnets = new Counted();
+  #size = 0;
+
+  /** Containers. */
+  get size(): number {
+    return this.#size;
+  }
+
+  add(known: Known): this {
+    return this.#change(known, 1);
+  }
+
+  remove(known: Known): this {
+    return this.#change(known, -1);
+  }
+
+  #change({ domain, names, addresses }: Known, by: 1 | -1): this {
+    const full = (name: string) => (domain === '' ? name : `${name}.${domain}`);
+    this.#size += by;
+    if (domain !== '') this.#domains.change(domain, '', by);
+    for (const cidr of addresses) {
+      const address = addressOf(cidr);
+      const [first] = names;
+      this.#subnets.change(networkOf(cidr), '', by);
+      if (first !== undefined) this.#names.change(reverseOf(address), full(first), by);
+      for (const name of names.flatMap((one) => [...new Set([one, full(one)])])) {
+        this.#addresses.change(name, address, by);
       }
-      for (const address of plain) {
-        const [name] = names;
-        if (name !== undefined)
-          this.#names.set(reverseOf(address), domain === '' ? name : `${name}.${domain}`);
-      }
-      for (const address of addresses) subnets.set(address, parsePrefix(address));
     }
-    this.#subnets = [...subnets.values()].filter((prefix) => prefix !== undefined);
+    return this;
   }
 
   /** Whether somebody is of this network; nobody else is answered. */
   mayAsk(address: string): boolean {
     const asking = parseAddress(address);
-    return asking !== undefined && this.#subnets.some((subnet) => contains(subnet, asking));
+    const isIn = (subnet: string) => {
+      const prefix = parsePrefix(subnet);
+      return asking !== undefined && prefix !== undefined && contains(prefix, asking);
+    };
+    return [...this.#subnets.keys()].some(isIn);
   }
 
   /** Undefined for what somebody else has to answer. */
@@ -52,14 +87,14 @@ export class Zone {
     const [question] = query.questions ?? [];
     if (query.type !== 'query' || !question || query.questions?.length !== 1) return undefined;
     const name = question.name.toLowerCase().replace(/\.$/, '');
-    const pointer = this.#names.get(name);
-    if (pointer !== undefined) {
-      const answers = question.type === 'PTR' ? [{ ...own(question, 'PTR'), data: pointer }] : [];
-      return respond(query, { answers: answers as Answer[] });
+    const pointers = this.#names.get(name);
+    if (pointers !== undefined) {
+      const asked = question.type === 'PTR' ? pointers : [];
+      return respond(query, { answers: asked.map((data) => ({ ...own(question, 'PTR'), data })) });
     }
     const addresses = this.#addresses.get(name);
     if (addresses === undefined) return this.#isOurs(name) ? respond(query, { rcode: NXDOMAIN }) : undefined;
-    const answers = [...addresses].flatMap((data): Answer[] => {
+    const answers = addresses.flatMap((data): Answer[] => {
       const type = familyOf(data) === 4 ? 'A' : 'AAAA';
       return question.type === type || String(question.type) === 'ANY'
         ? [{ ...own(question, type), data }]
@@ -69,7 +104,7 @@ export class Zone {
   }
 
   #isOurs(name: string): boolean {
-    return [...this.#domains].some((domain) => name === domain || name.endsWith(`.${domain}`));
+    return [...this.#domains.keys()].some((domain) => name === domain || name.endsWith(`.${domain}`));
   }
 }
 

@@ -4,18 +4,18 @@ import fc from 'fast-check';
 import t from 'tap';
 import { asDatagram, failure, readQuery, Zone } from '../../agent/names/zone.ts';
 
-const zone = new Zone([
-  { domain: 'dns.podman', names: ['web', 'www'], addresses: ['10.79.0.2/24', 'fd00:79::2/64'] },
-  { domain: 'dns.podman', names: ['www'], addresses: ['10.79.0.3/24'] },
-  { domain: '', names: ['bare'], addresses: ['10.79.0.4/24'] },
-  { domain: '', names: [], addresses: ['10.79.0.5/24'] },
-]);
+const WEB = { domain: 'dns.podman', names: ['web', 'www'], addresses: ['10.79.0.2/24', 'fd00:79::2/64'] };
+const zone = new Zone()
+  .add(WEB)
+  .add({ domain: 'dns.podman', names: ['www'], addresses: ['10.79.0.3/24'] })
+  .add({ domain: '', names: ['bare'], addresses: ['10.79.0.4/24'] })
+  .add({ domain: '', names: [], addresses: ['10.79.0.5/24'] });
 
 /** The answer as who asked reads it. */
-function ask(name: string, type: dns.RecordType = 'A') {
+function ask(name: string, type: dns.RecordType = 'A', where = zone) {
   const flags = dns.RECURSION_DESIRED;
   const query = readQuery(dns.encode({ type: 'query', id: 77, flags, questions: [{ type, name }] }));
-  const answer = query && zone.answer(query);
+  const answer = query && where.answer(query);
   if (answer === undefined) return undefined;
   const {
     id,
@@ -49,6 +49,18 @@ t.test('what is known, and what is not', async (t) => {
   t.same(ask(`2.${'0.'.repeat(23)}9.7.0.0.0.0.d.f.ip6.arpa`, 'PTR'), ['web.dns.podman']);
 });
 
+t.test('what comes and goes', async (t) => {
+  const some = new Zone().add(WEB).add({ ...WEB, names: ['www'], addresses: ['10.79.0.9/24'] });
+  some.remove(WEB);
+  t.same([ask('web', 'A', some), ask('www', 'A', some)], [undefined, ['10.79.0.9']]);
+  t.same(ask('web.dns.podman', 'A', some), 'NXDOMAIN');
+  t.notOk(some.mayAsk('fd00:79::2'));
+  some.remove({ ...WEB, names: ['www'], addresses: ['10.79.0.9/24'] });
+  t.equal(some.size, 0);
+  t.equal(ask('www.dns.podman', 'A', some), undefined, 'not even its domain is left');
+  t.notOk(some.mayAsk('10.79.0.9'));
+});
+
 t.test('who may ask', async (t) => {
   for (const inside of ['10.79.0.9', 'fd00:79::9', '::ffff:10.79.0.9']) t.ok(zone.mayAsk(inside), inside);
   for (const elsewhere of ['10.80.0.9', '198.51.100.2', 'fd00:80::1', 'nonsense', '']) {
@@ -57,9 +69,11 @@ t.test('who may ask', async (t) => {
 });
 
 t.test('what does not fit, what fails, what is no question', async (t) => {
-  const many = new Zone([
-    { domain: '', names: ['many'], addresses: Array.from({ length: 60 }, (_, n) => `10.79.1.${n + 1}/24`) },
-  ]);
+  const many = new Zone().add({
+    domain: '',
+    names: ['many'],
+    addresses: Array.from({ length: 60 }, (_, n) => `10.79.1.${n + 1}/24`),
+  });
   const query = readQuery(dns.encode({ type: 'query', id: 5, questions: [{ type: 'A', name: 'many' }] }));
   const whole = query && many.answer(query);
   t.equal(dns.decode(Buffer.from(whole ?? [])).answers?.length, 60);
