@@ -14,6 +14,7 @@ import type { Caller } from '../execution.ts';
 import { mountOfRoot, prepareRoot, removeWritten } from '../rootfs/rootfs.ts';
 import { containerSteps, type Prepared } from './container-steps.ts';
 import type { Taken } from './devices.ts';
+import { limitedFiles } from './limited-files.ts';
 import { type Attached, attach, detach, networksOf } from './networks.ts';
 import type { ContainerSpec } from './spec.ts';
 import { type Created, createContainer, startContainer } from './start.ts';
@@ -86,7 +87,7 @@ function prepare(maker: Maker, spec: ContainerSpec, folder: string, window: Wind
     cgroups,
     ...(oomFile !== undefined && { oomFile }),
     ...(own ? mountOfRoot(spec, folder, storeFolder(ambient)) : { root: '/', rootSteps: [] }),
-    taken: own ? [...mountsOf(spec), ...filesOf(spec, folder)] : [],
+    taken: own ? [...limitedFiles(), ...mountsOf(spec), ...filesOf(spec, folder)] : [],
     filter: maker.filter,
     ended: [maker.weft, '__ended', spec.id],
     ...window,
