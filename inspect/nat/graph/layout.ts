@@ -136,8 +136,7 @@ function placeLed(
   arrows: readonly Arrow[],
 ): number {
   const heights = new Map(column.map((box) => [box.id, wantedHeight(box, placed, arrows)]));
-  // Of equal priority the last that was made is asked first.
-  const sorted = [...column].reverse().sort((a, b) => (heights.get(a.id) ?? 0) - (heights.get(b.id) ?? 0));
+  const sorted = [...column].sort((a, b) => (heights.get(a.id) ?? 0) - (heights.get(b.id) ?? 0));
   let at = y;
   for (const box of sorted)
     at = place(box, { x, y: Math.max(at, (heights.get(box.id) ?? 0) - SIZES.header / 2), width }, placed);
