@@ -13,10 +13,10 @@ const BUFFER = 512;
 const PREFIX = 'weft-trace-';
 const ETHERNET_HEADER = 14;
 /** Nanoseconds between two looks at one packet on one link: it may wait for a busy processor between them. */
-const SAME = 5_000_000n;
-/** Nanoseconds after which the last sight of an address says nothing of who has it now. */
-const STALE = 500_000_000n;
-/** But for packets that wait for a neighbour (NEIGH_FAILED). */
+const SAME = 100_000_000n;
+/** Nanoseconds after which the last sight of an address says nothing of who has it now: what is dropped is dropped at once, */
+const STALE = 100_000_000n;
+/** but for packets that wait for a neighbour (NEIGH_FAILED). */
 const STALE_NEIGHBOUR = 10_000_000_000n;
 
 /** With the packet itself, where that was seen on a link. */
@@ -121,29 +121,39 @@ function configure(instance: string, family: 4 | 6, lengths: readonly number[] |
   }
 }
 
+/** Nanoseconds from the trace's clock to that of packets. Read one after the other, so whatever comes in between makes it too small. */
+function clockOffset(): bigint {
+  const offsets = Array.from({ length: 8 }, () => {
+    const { realtime, monotonic } = clocks();
+    return realtime - monotonic;
+  });
+  const [largest = 0n] = offsets.sort((a, b) => (a > b ? -1 : 1));
+  return largest;
+}
+
 /** One line of the trace. */
 export interface TraceLine {
   /** Nanoseconds since 1970. */
   at: bigint;
   pid: number;
+  processor: number;
   event: string;
   fields: Readonly<Record<string, string>>;
 }
 
 /** `   ping-123   [001] b..1.  1234.567890: kfree_skb: skbaddr=... protocol=2048 location=ip_rcv+0x1 reason: NO_SOCKET` */
-const LINE = /-(\d+)\s+\[\d+\]\s+\S+\s+(\d+)\.(\d{6}): (\w+): (.*)$/;
+const LINE = /-(\d+)\s+\[(\d+)\]\s+\S+\s+(\d+)\.(\d{6}): (\w+): (.*)$/;
 
-export function parseTrace(text: string, now = clocks()): TraceLine[] {
-  const offset = now.realtime - now.monotonic;
+export function parseTrace(text: string, offset = clockOffset()): TraceLine[] {
   return text.split('\n').flatMap((line) => {
-    const [, pid, seconds, micros, event, rest] = LINE.exec(line) ?? [];
+    const [, pid, processor, seconds, micros, event, rest] = LINE.exec(line) ?? [];
     if (pid === undefined || seconds === undefined || micros === undefined || !event || rest === undefined)
       return [];
     const fields = Object.fromEntries(
       [...rest.matchAll(/(\w+)(?:=|: )(\S+)/g)].map(([, key, value]) => [key ?? '', value ?? '']),
     );
     const at = BigInt(seconds) * 1_000_000_000n + BigInt(micros) * 1000n + offset;
-    return [{ at, pid: Number(pid), event, fields }];
+    return [{ at, pid: Number(pid), processor: Number(processor), event, fields }];
   });
 }
 
@@ -163,10 +173,7 @@ export function correlate(
     }
     const sight = sights.get(skbaddr);
     sights.delete(skbaddr);
-    const seen =
-      sight && line.at - sight.at < (reason.startsWith('NEIGH') ? STALE_NEIGHBOUR : STALE)
-        ? packetOf(sight, packets)
-        : undefined;
+    const seen = sight && isStillThere(sight, line) ? packetOf(sight, packets) : undefined;
     if (seen !== undefined) {
       const { place, link } = seen;
       drops.push({
@@ -184,6 +191,13 @@ export function correlate(
     }
   }
   return drops;
+}
+
+/** Addresses are used again by other packets soon after. */
+function isStillThere(sight: TraceLine, drop: TraceLine): boolean {
+  const age = drop.at - sight.at;
+  if (drop.fields.reason?.startsWith('NEIGH')) return age < STALE_NEIGHBOUR;
+  return age < STALE && sight.processor === drop.processor;
 }
 
 /** The packet of ours that was on this link at that time, with this length. */

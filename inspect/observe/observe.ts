@@ -8,8 +8,8 @@ import type { Place, Tuple } from '../path/hop.ts';
 import { protocolNumber } from '../path/packet.ts';
 import { answerIn } from './answer.ts';
 import { type Capture, capture, linksOf, type OpenSite, tunnelPorts } from './capture.ts';
-import { type DropWatch, watchDrops } from './drops.ts';
-import { type Flow, isEcho, type Pattern } from './flow.ts';
+import { type DropWatch, type FoundDrop, watchDrops } from './drops.ts';
+import { type Flow, fingerprint, isEcho, type Pattern } from './flow.ts';
 import { tupleOf } from './hops.ts';
 import { hasLegacy, watchLegacy } from './legacy.ts';
 import { firstOf } from './merge.ts';
@@ -207,11 +207,10 @@ class Run {
       if (lost > 0) this.#notSeen.add(`${lost} packets, for which there was no room`);
     }
     const { sender } = this.#request;
-    // Of an echo's answer the kernel says that no other program took it.
-    const drops = ((await this.#takeDrops()) ?? []).filter(
-      ({ way, place }) => way !== 'back' || place?.namespace !== sender?.place.namespace,
-    );
     const answer = this.#answer();
+    const drops = ((await this.#takeDrops()) ?? []).filter((drop) =>
+      isReal(drop, this.#packets, answer, sender),
+    );
     const gathered = { flow: this.#flow, packets: this.#packets, rules: this.#rules, drops };
     const hops = waysOf({
       ...gathered,
@@ -262,6 +261,23 @@ function pattern(tuple: Partial<Tuple>, protocol: number): Pattern {
     ...(sourcePort === undefined ? {} : { sourcePort }),
     ...(destinationPort === undefined || isEcho(protocol) ? {} : { destinationPort }),
   };
+}
+
+/**
+ * Of an echo's answer the kernel says that no other program took it; of a packet that went on or was answered, that it gave up a copy, or
+ * another that had its address.
+ */
+function isReal(
+  { at, way, packet, place }: FoundDrop,
+  packets: readonly SeenPacket[],
+  answer: Answer,
+  sender: Site | undefined,
+): boolean {
+  if (packet === undefined) return true;
+  if (way === 'back' && place?.namespace === sender?.place.namespace) return false;
+  if (way === 'there' && (answer.kind === 'reply' || answer.kind === 'syn-ack')) return false;
+  const print = fingerprint(packet.packet);
+  return !packets.some((each) => each.way === way && each.at > at && fingerprint(each.packet) === print);
 }
 
 function where({ host, container }: Place): string {

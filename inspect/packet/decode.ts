@@ -189,7 +189,7 @@ function transport(view: View, packet: Packet, ip: Ip, ports: readonly number[])
   const tuple: Tuple = { family, source, destination, protocol: TUPLE_PROTOCOL[protocol] ?? protocol };
   packet.tuple = tuple;
   if (ip.isLaterFragment || view.length < 8) return;
-  if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) icmp(view, packet, tuple);
+  if (protocol === (family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6)) icmp(view, packet, tuple);
   if (protocol !== PROTOCOL.tcp && protocol !== PROTOCOL.udp && protocol !== PROTOCOL.sctp) return;
   tuple.sourcePort = view.u16(0);
   tuple.destinationPort = view.u16(2);
