@@ -44,6 +44,10 @@ export async function trace(
   const traced = await run(this, flags, from, to);
   const { observation } = traced;
   if (flags.pcap !== undefined) await writePcap(flags.pcap, observation);
+  if (flags.svg !== undefined) {
+    const { traceSvg } = await import('./svg.ts');
+    writeFileSync(flags.svg, traceSvg(`${from} → ${to}`, traced.prediction, traced.comparison));
+  }
   if (flags.json) terminal.out(`${asJson(traced)}\n`);
   else {
     const { default: colours } = await import('picocolors');

@@ -22,7 +22,7 @@ export function hopLines(shown: readonly ComparedHop[], paint: Paint): string[] 
   let place = '';
   for (const { hop, mark, remark, seen } of shown) {
     const here = hop.place.namespace;
-    if (here !== place) lines.push(paint.bold(header(hop)));
+    if (here !== place) lines.push(paint.bold(headerWords(hop)));
     place = here;
     lines.push(`${marked(hop.kind === 'drop' ? ' ' : mark, paint)} ${paintHop(hop, paint)}`.trimEnd());
     if (hop.rewritten !== undefined) lines.push(`      ${paint.cyan(`→ ${tupleWords(hop.rewritten)}`)}`);
@@ -32,7 +32,8 @@ export function hopLines(shown: readonly ComparedHop[], paint: Paint): string[] 
   return lines;
 }
 
-function header({ place }: Hop): string {
+/** Where hops are, as a heading. */
+export function headerWords({ place }: Hop): string {
   const { host, container } = place;
   return container === undefined ? host : `${placeWords(place)} on ${host}`;
 }
@@ -47,10 +48,20 @@ function paintHop(hop: Hop, paint: Paint): string {
   if (hop.kind === 'deliver') return paint.green(hop.words);
   if (hop.kind !== 'rule') return hop.words;
   const by = ownerWords(hop.owner);
-  const element = hop.element === undefined ? '' : `, element ${hop.element}`;
   const verdict = /drop|reject/.test(hop.verdict) ? paint.red(hop.verdict) : paint.yellow(hop.verdict);
-  const rest = `${hop.hook}: ${hop.family} ${hop.table} ${hop.chain}: ${plainText(hop.text)}${element}`;
-  return `${verdict}  ${rest}${by === '' ? '' : paint.dim(`  (${by})`)}`;
+  return `${verdict}  ${ruleWords(hop)}${by === '' ? '' : paint.dim(`  (${by})`)}`;
+}
+
+/** A hop in words, rewritten addresses with it. */
+export function hopWords(hop: Hop): string {
+  const after = hop.rewritten === undefined ? '' : ` → ${tupleWords(hop.rewritten)}`;
+  if (hop.kind !== 'rule') return `${hop.words}${after}`;
+  const by = ownerWords(hop.owner);
+  return `${hop.verdict}  ${ruleWords(hop)}${by === '' ? '' : `  (${by})`}${after}`;
+}
+
+function ruleWords({ hook, family, table, chain, text, element }: Extract<Hop, { kind: 'rule' }>): string {
+  return `${hook}: ${family} ${table} ${chain}: ${plainText(text)}${element === undefined ? '' : `, element ${element}`}`;
 }
 
 /** Our own comments say what the owner says. */

@@ -25,7 +25,8 @@ export function transmit(walk: Walk, { namespace, link, packet }: At<'transmit'>
   if (link.kind !== 'veth') return leaves(walk, namespace, link, packet);
   const other = otherEnd(walk.world, namespace, link);
   if (other === undefined) return leaves(walk, namespace, link, packet);
-  if (!other.link.up || !link.running) return down(walk, other.namespace, other.link, packet);
+  // Not the carrier: the kernel tells of it up to a second late (link_watch.c).
+  if (!other.link.up) return down(walk, other.namespace, other.link, packet);
   return { at: 'receive', ...other, packet: crossing(packet, namespace, other.namespace) };
 }
 
@@ -46,13 +47,8 @@ function kindWords({ kind }: Link): string {
 
 function down(walk: Walk, namespace: string, link: Link, packet: Packet): End {
   const place = placeWords(walk.world.placeOf(namespace));
-  const state = link.up ? 'has no carrier: its other end is down' : 'is down';
-  return drop(
-    walk,
-    { namespace, packet },
-    `link ${link.name} ${state}`,
-    `link ${link.name} of ${place} ${state}: "ip link set ${link.name} up" there`,
-  );
+  const why = `link ${link.name} of ${place} is down: "ip link set ${link.name} up" there`;
+  return drop(walk, { namespace, packet }, `link ${link.name} is down`, why);
 }
 
 /** Out of what can be seen. */

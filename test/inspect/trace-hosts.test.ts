@@ -1,7 +1,7 @@
 /** Two hosts with a tunnel between them: one picture, and each way to break it. */
 import t from 'tap';
 import { type Host, makeHost } from '../support/host.ts';
-import { batch, foresee, outcome, pings } from './trace-lab.ts';
+import { batch, foresee, outcome, pings, settled } from './trace-lab.ts';
 
 const MAC = { 1: '02:00:00:00:01:00', 2: '02:00:00:00:02:00' } as const;
 
@@ -97,6 +97,7 @@ t.test('two hosts', async (t) => {
   await batch(host1.netns, `link add uplink type veth peer name uplink netns ${other}`);
   const one = await build(host1, 1);
   await build(host2, 2);
+  for (const { netns } of [host1, host2]) await settled(netns);
   const hosts = new Map([['second', host2.netns]]);
   const run = async (host: Host, script: string | undefined) => {
     if (script !== undefined) await host.exec('sh', ['-ec', script]);

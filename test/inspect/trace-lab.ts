@@ -11,6 +11,7 @@ import { openDoor } from '../../netlink/namespace.ts';
 import { realAmbient } from '../../runtime/ambient.ts';
 import type { Teardown } from '../support/host.ts';
 import { execIn, type Host, makeHost, makeOutside, OUTSIDE, UPLINK } from '../support/host.ts';
+import { until } from '../support/until.ts';
 
 export const ONE = { v4: '10.88.0.2', v6: 'fd00:88::2' } as const;
 export const TWO = { v4: '10.88.0.3', v6: 'fd00:88::3' } as const;
@@ -61,8 +62,19 @@ export async function makeLab(t: Teardown): Promise<TraceLab> {
     );
     containers.push(netns);
   }
+  await settled(host.netns);
   const [one = '', two = ''] = containers;
   return { host, outside, one, two };
+}
+
+/** Waits until all ports of a namespace's bridges pass frames on: the kernel sees a carrier some time after it is there. */
+export async function settled(netns: string): Promise<void> {
+  await until('all ports forward', async () => {
+    const ports = JSON.parse((await execIn(netns, 'bridge', ['-j', 'link'])).stdout || '[]') as {
+      state: string;
+    }[];
+    return ports.every(({ state }) => state === 'forwarding');
+  });
 }
 
 /** Reads everything, as the command does on this host. */

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { BRIDGE, makeWorld } from '../plugins/world.ts';
 import { execIn, makeOutside, UPLINK } from '../support/host.ts';
-import { foresee, outcome } from './trace-lab.ts';
+import { foresee, outcome, settled } from './trace-lab.ts';
 
 /** Answers on TCP and UDP port 80, both families, with the address that it was asked from. */
 const SERVER = `
@@ -52,6 +52,7 @@ for (const backend of ['nftables', 'iptables'] as const) {
     const [a, b] = [await world.container(), await world.container()];
     const prevResult = await world.add(bridge, a);
     await world.add(bridge, b);
+    await settled(world.host.netns);
     await serve(t, a.netns);
     const conf = {
       ...{
