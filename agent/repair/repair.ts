@@ -77,6 +77,8 @@ export class Repair {
   /** What could not be put back, and why, as it was told last. */
   readonly #told = new Map<string, string>();
   readonly #own = new OwnThreads();
+  /** Entries of what is let through seemed to be gone when they were asked for last. */
+  #incomplete = false;
   #suspects = new Set<string>();
   /** Of the change of the ruleset that is being told. */
   #removed = { rules: false, elements: false, policy: false };
@@ -221,15 +223,11 @@ export class Repair {
     if (members.length + forwarded.length === 0) return;
     this.#begin(async () => {
       const findings = await missingInIptables(members, this.#surroundings, false);
-      // The look decides who is alive.
-      if (
-        findings.length > 0 ||
-        (await seemsIncomplete(
-          this.#host,
-          forwarded.map(({ step }) => admissionOf(step)),
-        ))
-      )
-        await this.#look();
+      const forwards = forwarded.map(({ step }) => admissionOf(step));
+      const wasIncomplete = this.#incomplete;
+      this.#incomplete = await seemsIncomplete(this.#host, forwards);
+      // The look decides who is alive; what it leaves as it is gives rise to no other.
+      if (findings.length > 0 || (this.#incomplete && !wasIncomplete)) await this.#look();
     });
   }
 
