@@ -27,6 +27,7 @@ export interface ObserveAmbient {
   signal?: AbortSignal;
 }
 
+const MOST_PACKETS = 1000;
 /** Milliseconds for what is on its way from the kernel when the end is known. */
 const SETTLE = 50;
 /** Milliseconds for an answer after a rule gave the packet up: it may be rejected in words. */
@@ -114,7 +115,7 @@ class Run {
   }
 
   async #openSite(site: OpenSite, flow: Flow): Promise<void> {
-    const { mostPackets = 1000, snapLength = 256 } = this.#request;
+    const { mostPackets = MOST_PACKETS, snapLength = 256 } = this.#request;
     const captured = await capture(site, flow, snapLength, (packet) => {
       if (this.#start === undefined || packet.at < this.#start) return;
       if (this.#packets.length < mostPackets) this.#packets.push(packet);
@@ -182,6 +183,7 @@ class Run {
   }
 
   #isComplete(): boolean {
+    if (this.#packets.length >= (this.#request.mostPackets ?? MOST_PACKETS)) return true;
     if (this.#refused !== undefined && this.#probe !== undefined) return true;
     if (this.#probe !== undefined) return this.#answer().kind !== 'none';
     const answered = new Set(
