@@ -1,5 +1,6 @@
 import t from 'tap';
 import { type Container, execIn, ip, leases, links, ping } from '../support/host.ts';
+import { until } from '../support/until.ts';
 import { L2, makeWorld, type World } from './world.ts';
 
 const DEVICE = {
@@ -32,7 +33,16 @@ t.test('a link of the host is the container’s until DEL', async (t) => {
   await addDevice(world);
   const a = await world.container();
   await run(a.netns, 'link', 'add', 'dev0', 'type', 'bridge');
+  const taken = ['10.8.0.2', 'fd00:8::2'];
+  for (const address of taken) {
+    const stale = ['lladdr', '02:00:00:00:0d:ad', 'nud', 'stale'];
+    await run(world.host.netns, 'neigh', 'replace', address, 'dev', 'far0', ...stale);
+  }
   const result = await world.add(DEVICE, a);
+  await until('both neighbours know the new owner', async () => {
+    const known = await ip(world.host.netns, 'neigh', 'show', 'dev', 'far0');
+    return taken.every((address) => known.some(({ dst, lladdr }) => dst === address && lladdr === MAC));
+  });
   await run(a.netns, 'link', 'del', 'dev0');
   t.match(await show(a.netns, 'eth0'), { address: MAC, mtu: 1400, ifalias: 'dev0', operstate: 'UP' });
   t.same(await world.hostLinks(), ['far0']);

@@ -12,6 +12,7 @@ import {
   SILENCE,
   UPLINK,
 } from '../support/host.ts';
+import { until } from '../support/until.ts';
 import { BRIDGE, makeWorld, type World } from './world.ts';
 
 const MACVLAN = {
@@ -95,6 +96,34 @@ t.test('two containers on one link of the host reach each other, over both famil
     t.same(await links(b.netns), ['lo'], 'also where the first DEL came without the namespace');
   });
 });
+
+t.test(
+  'a neighbour that remembers an older owner of the address is told at once; twelve at once',
+  async (t) => {
+    const world = await makeWorld(t);
+    await addLan(world);
+    const h = world.host.netns;
+    const taken = ['10.5.0.2', 'fd00:5::2'];
+    await execIn(h, 'ip', ['addr', 'add', '10.5.0.200/24', 'dev', 'lan1']);
+    await execIn(h, 'ip', ['addr', 'add', 'fd00:5::200/64', 'dev', 'lan1', 'nodad']);
+    for (const address of taken) {
+      await execIn(h, 'ip', [
+        ...['neigh', 'replace', address, 'dev', 'lan1', 'lladdr', '02:00:00:00:0d:ad', 'nud', 'stale'],
+      ]);
+    }
+    const [{ mac }] = (await world.add(MACVLAN, await world.container())).interfaces;
+    await until('both neighbours know the new owner', async () => {
+      const known = await ip(h, 'neigh', 'show', 'dev', 'lan1');
+      return taken.every((address) => known.some(({ dst, lladdr }) => dst === address && lladdr === mac));
+    });
+    const many = await Promise.all(Array.from({ length: 12 }, () => world.container()));
+    const results = await Promise.all(many.map((container) => world.add(MACVLAN, container)));
+    const addresses = results.flatMap(({ ips }) => ips.map(({ address }: { address: string }) => address));
+    t.equal(new Set(addresses).size, 24);
+    await Promise.all(many.map((container) => world.ok('DEL', MACVLAN, { container })));
+    t.equal((await leases(world.host)).length, 2);
+  },
+);
 
 t.test('modes, without addresses too: private ones do not reach each other', async (t) => {
   const world = await makeWorld(t);
