@@ -91,18 +91,26 @@ export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
   },
   docs: {
     brief: 'Follow a packet hop by hop, and say where it ends and why',
-    fullDescription: `Predicts a packet's way from what the kernels say: namespaces, links, bridges, the rules of every table that it meets (and
-whose they are), rewritten addresses, routes, neighbours, tunnels, the answer's way back; and where it ends, and why. Needs root.
+    fullDescription: `Predicts a packet's way from what the kernels say, hop by hop: namespaces, links, bridges, the rules that decide and whose
+they are, rewritten addresses, routes, neighbours, tunnels, other hosts on this machine; then the answer's way back; where it
+ends, why, and what to do. Then sends one such packet, and marks what was really seen of it: ✓, or the difference.
+
+FROM is a container by its id (or the beginning of it), name, namespace or PID; an address; "host"; or "outside": the router
+of the default route. A PORT is TCP's unless /udp or /sctp says otherwise; without a port it is an echo request (ping). The
+probe of TCP is a connection that is ended at once, that of UDP a datagram with "weft trace" in it. What is put into the
+kernel to look at it ends with the command, however that ends. Needs root.
 
 EXIT STATUS
-  0  the packet arrives, and its answer
-  1  it does not; the last line says why
+  0  the packet arrives, and its answer (of UDP and of what leaves this host: as far as can be seen)
+  1  it does not, or is refused; what was seen counts, or with --predict-only what was predicted
   2  the command line is wrong
 
 EXAMPLES
   weft trace web1 web2:80
   weft trace web1 192.0.2.7:443
   weft trace outside :8080
+  weft trace web1 web2 --size 1500 --predict-only
+  weft trace outside web1:80 --watch --seconds 60 --pcap web1.pcapng
   weft trace host web1:53/udp --json | jq -r .there.why`,
   },
 });

@@ -27,6 +27,7 @@ const COMMANDS = [
   'nat graph',
   'plan',
   'status',
+  'trace',
   'top',
   'agent',
   'demo',
