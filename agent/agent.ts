@@ -49,6 +49,9 @@ const RELATIVE_FOLDER = /"(?:dataDir|resolvConf)"\s*:\s*"[^/"]/i;
 const OWN_FOLDERS = ['WEFT_DATA_DIR', 'WEFT_RUN_DIR', 'WEFT_CACHE_DIR', 'WEFT_CONF_DIR'];
 const FOLDERS = [...OWN_FOLDERS, 'CNI_PATH', 'CNI_NETNS'];
 
+/** Requests under way that take turns: the way to a worker thread and back takes longer than the kernel does. */
+const MOST_IN_TURN = 8;
+
 const isRelative = (folders: string) =>
   folders.split(':').some((folder) => folder !== '' && !folder.startsWith('/'));
 
@@ -66,9 +69,9 @@ export class Agent {
     this.#hooks = hooks;
   }
 
-  /** Whether one request at most is under way: nobody else waits while it waits for the kernel. */
-  get alone(): boolean {
-    return this.#underWay <= 1;
+  /** Whether calls to the kernel are made on the event loop: not while so many requests wait that one of them would hold up all. */
+  get isCalm(): boolean {
+    return this.#underWay <= MOST_IN_TURN;
   }
 
   /** Loads every plugin, so that the first request does not. */

@@ -57,7 +57,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   );
   const tidy = tidyUp();
   const agent: Agent = new Agent(
-    openDoor(() => agent.alone),
+    openDoor(() => agent.isCalm),
     {
       began: () => events.emit({ event: 'began' }),
       served: (request) => {

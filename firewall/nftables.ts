@@ -22,7 +22,7 @@ import {
   type SetRef,
 } from '../netlink/nftables.ts';
 import { addressKey } from '../netlink/nftables-keys.ts';
-import { listChains, listRules, listSets } from '../netlink/nftables-objects.ts';
+import { listChains, listComments, listRules, listSets } from '../netlink/nftables-objects.ts';
 import { formatAddress, type IpFamily, parseSources, type Source } from './address.ts';
 import { despiteOthers } from './elements.ts';
 import type { FirewallBackend, Membership } from './firewall.ts';
@@ -64,8 +64,7 @@ export function nftablesBackend(host: Namespace, ambient: Ambient): FirewallBack
 
 /** Comments of one of our chains' rules; empty where chain or table is missing. */
 function comments(chain: string): Op<(string | undefined)[]> {
-  const op = tolerating(listRules({ ...IN_TABLE, chain }), 'ENOENT');
-  return { ...op, decode: (messages) => op.decode(messages).map((rule) => rule.comment) };
+  return tolerating(listComments({ ...IN_TABLE, chain }), 'ENOENT');
 }
 
 function standing(

@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import path from 'node:path';
 import { makeFolder } from '../cni/folder.ts';
 import { unlink } from './lease-files.ts';
 import type { Holder } from './leases.ts';
@@ -30,7 +29,7 @@ export class LeaseIndex {
 
   /** Whether the index was right when the lease folder had these times. */
   isTrusted(stamp: string): boolean {
-    return readText(path.join(this.#dir, 'stamp')) === stamp;
+    return readText(`${this.#dir}/stamp`) === stamp;
   }
 
   /** Starts over with these leases. */
@@ -77,16 +76,16 @@ export class LeaseIndex {
       fs.writeFileSync(this.#file(number), JSON.stringify(this.#buckets.get(number) ?? []), { mode: 0o600 });
     }
     this.#dirty.clear();
-    fs.writeFileSync(path.join(this.#dir, 'stamp'), stamp(), { mode: 0o600 });
+    fs.writeFileSync(`${this.#dir}/stamp`, stamp(), { mode: 0o600 });
   }
 
   /** The stamp goes first: what is left by a crash in the middle must not look right. */
   #clear(): void {
     makeFolder(this.#dir, 0o700);
-    unlink(path.join(this.#dir, 'stamp'));
+    unlink(`${this.#dir}/stamp`);
     const kept = new Set([...this.#dirty].map((number) => this.#file(number)));
     for (const name of fs.readdirSync(this.#dir)) {
-      const file = path.join(this.#dir, name);
+      const file = `${this.#dir}/${name}`;
       if (!kept.has(file)) unlink(file);
     }
     this.#complete = false;
@@ -102,7 +101,7 @@ export class LeaseIndex {
   }
 
   #file(number: number): string {
-    return path.join(this.#dir, number.toString(36));
+    return `${this.#dir}/${number.toString(36)}`;
   }
 }
 

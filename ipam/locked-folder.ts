@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import path from 'node:path';
 import { isCanonical } from '../cni/prefix.ts';
 import type { AttachmentId } from '../cni/types.ts';
 import { free, overwrite, readHolder, readLease, unlink, writeNew } from './lease-files.ts';
@@ -49,11 +48,11 @@ export class LockedFolder implements Leases {
   }
 
   holder(address: string): Holder | undefined {
-    return readHolder(path.join(this.#dir, address));
+    return readHolder(`${this.#dir}/${address}`);
   }
 
   claim(candidates: Iterable<string>, id: AttachmentId): string | undefined {
-    const temporary = path.join(this.#dir, TEMPORARY);
+    const temporary = `${this.#dir}/${TEMPORARY}`;
     this.changed = true;
     try {
       writeNew(temporary, formatLease(id));
@@ -69,7 +68,7 @@ export class LockedFolder implements Leases {
 
   #link(temporary: string, name: string): boolean {
     try {
-      fs.linkSync(temporary, path.join(this.#dir, name));
+      fs.linkSync(temporary, `${this.#dir}/${name}`);
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -79,18 +78,18 @@ export class LockedFolder implements Leases {
 
   release(address: string, holder: Holder): void {
     this.changed = true;
-    unlink(path.join(this.#dir, address));
+    unlink(`${this.#dir}/${address}`);
     this.#index.remove(address, holder);
   }
 
   lastReserved(set: number): string | undefined {
     // Lost, or no file: the round begins at the start.
-    return readLease(path.join(this.#dir, `last_reserved_ip.${set}`))?.trim();
+    return readLease(`${this.#dir}/last_reserved_ip.${set}`)?.trim();
   }
 
   setLastReserved(set: number, address: string): void {
     this.changed = true;
-    overwrite(path.join(this.#dir, `last_reserved_ip.${set}`), address);
+    overwrite(`${this.#dir}/last_reserved_ip.${set}`, address);
   }
 
   all(): Map<string, Holder> {
@@ -104,7 +103,7 @@ export class LockedFolder implements Leases {
   rebuild(): Map<string, Holder> {
     const leases = new Map<string, Holder>();
     for (const name of fs.readdirSync(this.#dir)) {
-      const file = path.join(this.#dir, name);
+      const file = `${this.#dir}/${name}`;
       if (name === TEMPORARY && !fs.statSync(file, { throwIfNoEntry: false })?.isDirectory()) unlink(file);
       if (!isCanonical(name)) continue;
       const text = readLease(file);

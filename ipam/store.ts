@@ -60,7 +60,7 @@ export class DiskStore implements LeaseStore {
   /** Undefined when the folder went away in this moment. */
   async #lock(): Promise<(() => void) | undefined> {
     try {
-      return await this.#ambient.lock(path.join(this.#dir, 'lock'));
+      return await this.#ambient.lock(`${this.#dir}/lock`);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw this.#ioError(error);
@@ -79,13 +79,13 @@ export class DiskStore implements LeaseStore {
   }
 
   peek(address: string): Holder | undefined {
-    return readHolder(path.join(this.#dir, address));
+    return readHolder(`${this.#dir}/${address}`);
   }
 
   /** Throws CniError(io). */
   anyFree(candidates: Iterable<string>): boolean {
     try {
-      const isFree = (name: string) => !isThere(path.join(this.#dir, name));
+      const isFree = (name: string) => !isThere(`${this.#dir}/${name}`);
       return !free(this.#dir, candidates, isFree).next().done;
     } catch (error) {
       throw this.#ioError(error);

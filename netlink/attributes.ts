@@ -43,7 +43,8 @@ export interface Piece {
 }
 
 function u16At(bytes: Uint8Array, at: number): number {
-  const [first, second] = [bytes[at] ?? 0, bytes[at + 1] ?? 0];
+  const first = bytes[at] ?? 0;
+  const second = bytes[at + 1] ?? 0;
   return LITTLE_ENDIAN ? first | (second << 8) : (first << 8) | second;
 }
 

@@ -26,6 +26,8 @@ export interface Codec<T> {
 /** A number of fixed size; may stand in a header struct. */
 export interface Scalar extends Codec<number> {
   readonly size: number;
+  /** At an offset, so that a struct's fields need no views of their own. */
+  read(bytes: Uint8Array, at?: number): number;
 }
 
 export function wrong(wanted: string, found: unknown): RangeError {
@@ -50,11 +52,14 @@ function integer(size: 1 | 2 | 4 | 8, little: boolean, flags = 0): Scalar {
       else if (size === 4) to.view.setUint32(at, value, little);
       else to.view.setBigUint64(at, BigInt(value), little);
     },
-    read(bytes) {
+    read(bytes, from = 0) {
       // By bytes: a view costs more than the rest of reading a number.
-      if (size === 8 || bytes.length < size) return Number(viewOf(bytes, size).getBigUint64(0, little));
+      if (size === 8 || bytes.length < from + size) {
+        return Number(viewOf(bytes, from + size).getBigUint64(from, little));
+      }
       let value = 0;
-      for (let at = 0; at < size; at++) value = value * 256 + (bytes[little ? size - 1 - at : at] as number);
+      for (let i = 0; i < size; i++)
+        value = value * 256 + (bytes[from + (little ? size - 1 - i : i)] as number);
       return value;
     },
   };
@@ -81,7 +86,7 @@ function signed(little: boolean): Scalar {
       const at = to.reserve(4);
       to.view.setInt32(at, value, little);
     },
-    read: (bytes) => (little ? u32 : u32be).read(bytes) | 0,
+    read: (bytes, at) => (little ? u32 : u32be).read(bytes, at) | 0,
   };
 }
 
@@ -108,11 +113,36 @@ export const bytes: Codec<Uint8Array> = {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+/** Nearly all names are short, and of ASCII: the general way costs ten times as much. */
+const SHORT = 64;
+
+function asciiBytes(value: string): Uint8Array | undefined {
+  if (value.length > SHORT) return undefined;
+  const found = new Uint8Array(value.length);
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code > 127) return undefined;
+    found[i] = code;
+  }
+  return found;
+}
+
+function asciiText(found: Uint8Array, length: number): string | undefined {
+  if (length > SHORT) return undefined;
+  let value = '';
+  for (let i = 0; i < length; i++) {
+    const code = found[i] as number;
+    if (code > 127) return undefined;
+    value += String.fromCharCode(code);
+  }
+  return value;
+}
+
 /** NUL-terminated text of at most `room` bytes, terminator included. */
 export function text(room: number): Codec<string> {
   return {
     write(to, value) {
-      const encoded = encoder.encode(value);
+      const encoded = asciiBytes(value) ?? encoder.encode(value);
       if (value.includes('\0')) throw wrong('text without NUL', value);
       if (encoded.length >= room) throw wrong(`at most ${room - 1} bytes`, value);
       to.append(encoded);
@@ -120,28 +150,42 @@ export function text(room: number): Codec<string> {
     },
     read(found) {
       const end = found.indexOf(0);
-      return decoder.decode(end < 0 ? found : found.subarray(0, end));
+      const length = end < 0 ? found.length : end;
+      return asciiText(found, length) ?? decoder.decode(found.subarray(0, length));
     },
   };
 }
+
+const HEX = '0123456789abcdef';
 
 /** An Ethernet address, `02:00:00:00:00:01`. */
 export const mac: Codec<string> = {
   write(to, value) {
     if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value)) throw wrong('a MAC address', value);
-    to.append(Uint8Array.from(value.split(':'), (part) => Number.parseInt(part, 16)));
+    const at = to.reserve(6);
+    for (let i = 0; i < 6; i++) to.view.setUint8(at + i, Number.parseInt(value.slice(3 * i, 3 * i + 2), 16));
   },
-  read: (found) => Array.from(found, (byte) => byte.toString(16).padStart(2, '0')).join(':'),
+  read(found) {
+    let value = '';
+    for (const byte of found) value += `${value === '' ? '' : ':'}${HEX[byte >> 4]}${HEX[byte & 15]}`;
+    return value;
+  },
 };
+
+const FOUR_DECIMALS = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/;
 
 /**
  * The 4 or 16 bytes of an address in text. Only the four-part decimal form of IPv4 is taken, and no zone.
  * Throws RangeError.
  */
 export function parseIp(value: string): Uint8Array {
-  // Of what is no IPv4 address, ipaddr.js learns by an exception.
-  if (!value.includes(':') && ipaddr.IPv4.isValidFourPartDecimal(value))
-    return Uint8Array.from(ipaddr.IPv4.parse(value).toByteArray());
+  const four = FOUR_DECIMALS.exec(value);
+  if (four !== null) {
+    const found = Uint8Array.of(Number(four[1]), Number(four[2]), Number(four[3]), Number(four[4]));
+    // More than a byte has would have wrapped around.
+    if (found.join('.') === value) return found;
+  }
+  // Of what is no IPv6 address, ipaddr.js learns by an exception.
   if (!value.includes('%') && ipaddr.IPv6.isValid(value)) {
     return Uint8Array.from(ipaddr.IPv6.parse(value).toByteArray());
   }

@@ -52,7 +52,7 @@ export class Struct<S extends Fields> {
     }
     const values: Record<string, number> = {};
     for (const [key, field, offset] of this.#fields) {
-      values[key] = field.read(bytes.subarray(offset, offset + field.size));
+      values[key] = field.read(bytes, offset);
     }
     return values as { [K in keyof S]: number };
   }

@@ -121,7 +121,10 @@ function pack(ops: readonly Op[]): { bytes: Uint8Array; table: Uint32Array; tole
   let offset = 0;
   ops.forEach((op, i) => {
     const own = (op.tolerate ?? []).map(errnoNumber);
-    table.set([FAMILIES[op.family], offset, op.bytes.length, own.length], i * 4);
+    table[i * 4] = FAMILIES[op.family];
+    table[i * 4 + 1] = offset;
+    table[i * 4 + 2] = op.bytes.length;
+    table[i * 4 + 3] = own.length;
     tolerated.push(...own);
     offset += op.bytes.length;
   });
@@ -134,7 +137,10 @@ function unpack(ops: readonly Op[], { data, index, status }: Answers): Reply<unk
   const messages: RawMessage[][] = ops.map(() => []);
   const refusals = new Map<number, Refusal>();
   for (let i = 0; i < index.length; i += 4) {
-    const [op = 0, message = 0, offset = 0, length = 0] = index.subarray(i, i + 4);
+    const op = index[i] as number;
+    const message = index[i + 1] as number;
+    const offset = index[i + 2] as number;
+    const length = index[i + 3] as number;
     const type = view.getUint16(offset + 4, LITTLE_ENDIAN);
     const flags = view.getUint16(offset + 6, LITTLE_ENDIAN);
     const payload = data.subarray(offset + NLMSG_HEADER, offset + length);

@@ -1,4 +1,5 @@
 /** What nf_tables holds: tables, chains, sets and rules, looked up and listed. Lookups answer ENOENT for what is missing. */
+import { pieces } from './attributes.ts';
 import type { Op, RawMessage } from './door.ts';
 import { NLM_F_DUMP, operation } from './message.ts';
 import { type ChainRef, FAMILIES, message, type NftFamily, type SetRef, type TableRef } from './nftables.ts';
@@ -9,6 +10,9 @@ const NFT_MSG_GETTABLE = 1;
 const NFT_MSG_GETCHAIN = 4;
 const NFT_MSG_GETRULE = 7;
 const NFT_MSG_GETSET = 10;
+/** Length of struct nfgenmsg, which attributes follow. */
+const NFGENMSG = 4;
+const NFTA_RULE_USERDATA = 7;
 
 export interface Table extends TableRef {
   handle: number | undefined;
@@ -96,6 +100,14 @@ function readRule({ payload }: RawMessage): Rule {
   };
 }
 
+/** Skips what a rule does, which is most of it. */
+function readComment({ payload }: RawMessage): string | undefined {
+  for (const { number, payload: userdata } of pieces(payload.subarray(NFGENMSG))) {
+    if (number === NFTA_RULE_USERDATA) return commentOf(userdata);
+  }
+  return undefined;
+}
+
 function first<T>(read: (message: RawMessage) => T): (messages: readonly RawMessage[]) => T {
   return ([found]) => {
     if (found === undefined) throw new Error('the kernel acknowledged an nf_tables lookup without an answer');
@@ -163,4 +175,9 @@ export function listRules({ family, table, chain }: ChainRef): Op<Rule[]> {
   const what = `list rules of ${family} ${table} ${chain}`;
   const decode = (messages: readonly RawMessage[]) => messages.map(readRule);
   return operation('netfilter', ruleMessage, [bytes], { what, decode });
+}
+
+/** The comments of a chain's rules, and nothing else of them; ENOENT when there is no such chain. */
+export function listComments(chain: ChainRef): Op<(string | undefined)[]> {
+  return { ...listRules(chain), decode: (messages) => messages.map(readComment) };
 }

@@ -30,8 +30,21 @@ export function murmur3(bytes: Uint8Array, seed: number): number {
   return finish(hash ^ bytes.length);
 }
 
-/** 64 bits of hash over texts; `['a', 'bc']` and `['ab', 'c']` differ. */
+/** 64 bits of hash over texts, as two unsigned numbers; `['a', 'bc']` and `['ab', 'c']` differ. */
+export function hashWords(...texts: readonly string[]): Words {
+  let joined = '';
+  for (const text of texts) joined += `${text.length}:${text}`;
+  const bytes = Buffer.from(joined);
+  return { high: murmur3(bytes, 0x77656674), low: murmur3(bytes, 0x6c6f6f6d) };
+}
+
+export interface Words {
+  high: number;
+  low: number;
+}
+
+/** The same as one number. */
 export function hash64(...texts: readonly string[]): bigint {
-  const bytes = new TextEncoder().encode(texts.map((text) => `${text.length}:${text}`).join(''));
-  return (BigInt(murmur3(bytes, 0x77656674)) << 32n) | BigInt(murmur3(bytes, 0x6c6f6f6d));
+  const { high, low } = hashWords(...texts);
+  return (BigInt(high) << 32n) | BigInt(low);
 }

@@ -21,7 +21,7 @@ import {
   type Verb,
 } from './definition.ts';
 import { adopt, answerFrom, mergeResults, resultOf } from './outcome.ts';
-import { type AttachmentRecord, dropRecord, dropStaleRecords, keepRecord } from './record.ts';
+import { type AttachmentRecord, dropRecord, dropStaleRecords, keepRecord, recordedSteps } from './record.ts';
 import { requireRights } from './rights.ts';
 import { type PluginKit, type Session, withSession } from './session.ts';
 
@@ -186,15 +186,26 @@ function backendsOf(config: PluginConf, held: Holdings): (MasqueradeBackend | un
   return [...held.masquerade, asked];
 }
 
+/** What DEL is told of the addresses; none: everything of the network is looked at for the attachment's mark. */
+function sourcesOf<C extends PluginConf>(
+  { config, attachment, prevResult }: AttachmentRequest<C>,
+  recorded: readonly Step[],
+): string[] {
+  if (prevResult) return answerFrom(prevResult, attachment.ifname).ips.map(({ address }) => address);
+  return recorded.flatMap((step) =>
+    step.kind === 'masquerade' && step.network === config.name ? step.sources : [],
+  );
+}
+
 /** The parts of an attachment that outlive its link `dev` on the host. */
 function beyondTheLink<C extends PluginConf>(
-  { config, attachment, prevResult }: AttachmentRequest<C>,
+  { config, attachment }: AttachmentRequest<C>,
+  sources: string[],
   dev: string,
   held: Holdings,
 ): Step[] {
   const { network, containerId, ifname } = attachment;
   const owner = { network, containerId, ifname };
-  const sources = prevResult ? answerFrom(prevResult, ifname).ips.map(({ address }) => address) : [];
   return [
     ...backendsOf(config, held).map(
       (backend): Step => ({
@@ -225,6 +236,7 @@ async function del<C extends PluginConf>(
   session: Session,
 ): Promise<void> {
   const { network, containerId, ifname } = request.attachment;
+  const sources = sourcesOf(request, request.prevResult ? [] : recordedSteps(definition.type, request));
   dropRecord(definition.type, request);
   const errors: unknown[] = [];
   const attempt = async (work: () => Promise<unknown>) => {
@@ -247,7 +259,7 @@ async function del<C extends PluginConf>(
   await attempt(async () => {
     const held = await holdingsOf(session, network);
     const dev = hostLinkName(network, { containerId, ifname });
-    await remove(beyondTheLink(request, dev, held), session);
+    await remove(beyondTheLink(request, sources, dev, held), session);
   });
   await attempt(async () => {
     if (!request.config.ipMasq) return;

@@ -116,10 +116,17 @@ function write(folder: string, name: string, text: string): void {
   fs.renameSync(temporary, join(folder, name));
 }
 
+const recordFile = <C>(plugin: string, { attachment, ambient }: AttachmentRequest<C>): string =>
+  join(recordFolder(ambient.paths.cacheDir), recordName(plugin, attachment.network, attachment));
+
+/** The steps that an ADD kept; none where there is no record. */
+export function recordedSteps<C>(plugin: string, request: AttachmentRequest<C>): readonly Step[] {
+  return readRecord(recordFile(plugin, request))?.steps ?? [];
+}
+
 /** Before DEL takes anything away, so that nobody puts it back. Never throws. */
-export function dropRecord<C>(plugin: string, { attachment, ambient }: AttachmentRequest<C>): void {
-  const name = recordName(plugin, attachment.network, attachment);
-  remove(join(recordFolder(ambient.paths.cacheDir), name), (line) => ambient.log(line));
+export function dropRecord<C>(plugin: string, request: AttachmentRequest<C>): void {
+  remove(recordFile(plugin, request), (line) => request.ambient.log(line));
 }
 
 /** Before GC takes anything away. Returns the records of what is not valid any more. Never throws. */
