@@ -25,6 +25,11 @@ constexpr size_t kLongestInput = 16u << 20;
 constexpr size_t kLongestFrame = 64u << 20;
 // An agent that is there greets at once; one that does not is stopped, or drowning. WEFT_AGENT_WAIT is another bound.
 constexpr int kGreetingMilliseconds = 200;
+// The bound for one that is at work: where it waits for a processor, a start of Node would wait ten times as long.
+constexpr int kBusyMilliseconds = 3000;
+// It is looked at so often (milliseconds), and counts as idle when it was found so that many times in a row.
+constexpr int kTurn = 10;
+constexpr int kMostIdle = 5;
 constexpr int kLongestWait = 60 * 1000;
 // For handing over the request: it fits into the socket's buffer, or the agent reads it.
 constexpr int kSendSeconds = 2;
@@ -35,10 +40,40 @@ int64_t milliseconds() {
   return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
 }
 
-int greeting_patience() {
+// What the caller asks for; 0 for nothing.
+int asked_patience() {
   const char *asked = getenv("WEFT_AGENT_WAIT");
   const int wait = asked == nullptr ? 0 : atoi(asked);
-  return wait > 0 && wait <= kLongestWait ? wait : kGreetingMilliseconds;
+  return wait > 0 && wait <= kLongestWait ? wait : 0;
+}
+
+// Whether the process runs, wants to run, or works in the kernel (proc(5), "state"): not one that is stopped, ends or sleeps.
+bool is_at_work(pid_t pid) {
+  char text[256];
+  snprintf(text, sizeof text, "/proc/%d/stat", static_cast<int>(pid));
+  const int file = open(text, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const ssize_t length = read(file, text, sizeof text - 1);
+  close(file);
+  if (length <= 0) return false;
+  text[length] = '\0';
+  // The name before it may have anything in it.
+  const char *end = strrchr(text, ')');
+  return end != nullptr && end[1] == ' ' && (end[2] == 'R' || end[2] == 'D');
+}
+
+// Until something can be received, as long as it is worth the wait. The agent is asked about more than once: it may have been caught
+// between two of its works.
+bool await_greeting(int fd, pid_t agent) {
+  const int asked = asked_patience();
+  pollfd waiting = {fd, POLLIN, 0};
+  if (poll(&waiting, 1, asked > 0 ? asked : kGreetingMilliseconds) > 0) return true;
+  const int64_t start = milliseconds();
+  for (int idle = 0; asked == 0 && idle < kMostIdle && milliseconds() - start < kBusyMilliseconds;) {
+    idle = is_at_work(agent) ? 0 : idle + 1;
+    if (poll(&waiting, 1, kTurn) > 0) return true;
+  }
+  return false;
 }
 
 void put(char **at, uint64_t number, char end) {
@@ -78,7 +113,7 @@ size_t own_identity(const Self &self, char *text) {
 }
 
 // The socket, connected to a process of root's; -1 when there is none.
-int connect_agent() {
+int connect_agent(ucred *peer) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   const char *folder = getenv("WEFT_RUN_DIR");
@@ -88,10 +123,9 @@ int connect_agent() {
   // Not blocking: a queue of callers that nobody takes in is as good as no agent.
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
-  ucred peer = {};
-  socklen_t size = sizeof peer;
+  socklen_t size = sizeof *peer;
   if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) == 0 &&
-      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == 0) {
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &size) == 0 && peer->uid == 0) {
     return fd;
   }
   close(fd);
@@ -254,13 +288,13 @@ Asked not_taken(char reason) {
   return kNotTaken;
 }
 
-Asked converse(int fd, const Self &self, Input *input, int *status) {
-  const int64_t deadline = milliseconds() + greeting_patience();
+Asked converse(int fd, pid_t agent, const Self &self, Input *input, int *status) {
   // While this is read, the agent writes its greeting.
   char identity[512];
   const size_t known = own_identity(self, identity);
   Frame greeting = {};
-  if (known == 0 || !read_frame(fd, &greeting, deadline)) return not_taken('s');
+  if (known == 0 || !await_greeting(fd, agent)) return not_taken('s');
+  if (!read_frame(fd, &greeting, milliseconds() + kGreetingMilliseconds)) return not_taken('s');
   if (greeting.kind != 'H' || greeting.length != known || memcmp(greeting.bytes, identity, known) != 0) {
     return not_taken('o');
   }
@@ -277,13 +311,14 @@ Asked converse(int fd, const Self &self, Input *input, int *status) {
 }  // namespace
 
 Asked ask_agent(const Self &self, Input *input, int *status) {
-  const int fd = connect_agent();
+  ucred agent = {};
+  const int fd = connect_agent(&agent);
   if (fd < 0) return not_taken('a');
   // A runtime that closes our standard output early is no reason to die.
   struct sigaction ignore = {}, before = {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, &before);
-  const Asked asked = converse(fd, self, input, status);
+  const Asked asked = converse(fd, agent.pid, self, input, status);
   sigaction(SIGPIPE, &before, nullptr);
   close(fd);
   return asked;

@@ -1,4 +1,5 @@
 /** What the launcher makes of agents that do not behave: the cold path, with the same input, and a right result. */
+import { existsSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -104,6 +105,25 @@ function noted(t: Test, host: Host, reasons: readonly Reason[]): void {
     `counted as ${reasons.join(' or ')}`,
   );
 }
+
+t.test('an agent that is at work is waited for beyond the bound', async (t) => {
+  const host = await makeHost(t);
+  // In a process of the host's own, which can be looked at from there.
+  const script = `const [, socket, greeting, refusal] = process.argv;
+    const serve = (caller) => {
+      for (const end = performance.now() + 400; performance.now() < end; );
+      caller.on('error', () => {}).write(Buffer.from(greeting, 'hex'));
+      caller.on('data', () => caller.end(Buffer.from(refusal, 'hex')));
+    };
+    require('net').createServer(serve).listen(socket);`;
+  const socket = join(host.dirs.run, 'agent.sock');
+  const words = [greetingOn(host), frame(FRAME.refused, 'not today')].map((bytes) => bytes.toString('hex'));
+  await host.daemon('busy', process.execPath, ['-e', script, socket, ...words]);
+  await until('it listens', () => existsSync(socket));
+  openFallbacks(host.dirs.run);
+  await isRight(t, host, { WEFT_AGENT_WAIT: '' });
+  noted(t, host, ['refused']);
+});
 
 t.test('an agent that is another user’s is not asked', async (t) => {
   const host = await makeHost(t);
