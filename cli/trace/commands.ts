@@ -1,10 +1,26 @@
 /** `weft trace`: how it is called. */
-import { buildCommand } from '@stricli/core';
+import { buildCommand, type TypedPositionalParameter } from '@stricli/core';
 import { parseSeconds } from '../agent/seconds.ts';
 import type { WeftContext } from '../context.ts';
 import { jsonFlag } from '../net/flags.ts';
 import type { TraceFlags } from './command.ts';
 import { parseHost, parsePort, parseSize } from './parse.ts';
+
+/** Containers that are written down are proposed: to look into all namespaces takes too long for a key. */
+function end(
+  brief: string,
+  placeholder: string,
+  more: readonly string[],
+): TypedPositionalParameter<string, WeftContext> {
+  return {
+    ...{ brief, placeholder, parse: String },
+    async proposeCompletions(partial) {
+      const { listContainers } = await import('../../inspect/containers.ts');
+      const known = listContainers(this.ambient.paths.cacheDir, new Map());
+      return [...known.map(({ id, name }) => name ?? id), ...more].filter((word) => word.startsWith(partial));
+    },
+  };
+}
 
 export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
   loader: async () => (await import('./command.ts')).trace,
@@ -76,29 +92,22 @@ export const trace = buildCommand<TraceFlags, [string, string], WeftContext>({
     positional: {
       kind: 'tuple',
       parameters: [
-        {
-          brief: 'Container (id, name, namespace, PID), address, host or outside',
-          placeholder: 'FROM',
-          parse: String,
-        },
-        {
-          brief: 'Address, container, or :PORT of this host',
-          placeholder: 'TO[:PORT[/PROTO]]',
-          parse: String,
-        },
+        end('Container (id, name, namespace, PID), address, host or outside', 'FROM', ['outside', 'host']),
+        end('Address, container, or :PORT of this host', 'TO[:PORT[/PROTO]]', ['host']),
       ],
     },
   },
   docs: {
     brief: 'Follow a packet hop by hop, and say where it ends and why',
-    fullDescription: `Predicts a packet's way from what the kernels say, hop by hop: namespaces, links, bridges, the rules that decide and whose
-they are, rewritten addresses, routes, neighbours, tunnels, other hosts on this machine; then the answer's way back; where it
-ends, why, and what to do. Then sends one such packet, and marks what was really seen of it: ✓, or the difference.
+    fullDescription: `Predicts a packet's way from what the kernels say, hop by hop: namespaces, links, bridges, the rules that decide and
+whose they are, rewritten addresses, routes, neighbours, tunnels, other hosts on this machine; then the answer's way
+back; where it ends, why, and what to do. Then sends one such packet, and marks what was really seen of it: ✓, or
+the difference.
 
-FROM is a container by its id (or the beginning of it), name, namespace or PID; an address; "host"; or "outside": the router
-of the default route. A PORT is TCP's unless /udp or /sctp says otherwise; without a port it is an echo request (ping). The
-probe of TCP is a connection that is ended at once, that of UDP a datagram with "weft trace" in it. What is put into the
-kernel to look at it ends with the command, however that ends. Needs root.
+FROM is a container by its id (or the beginning of it), name, namespace or PID; an address; "host"; or "outside":
+the router of the default route. A PORT is TCP's unless /udp or /sctp says otherwise; without a port it is an echo
+request (ping). The probe of TCP is a connection that is ended at once, that of UDP a datagram with "weft trace" in
+it. What is put into the kernel to look at it ends with the command, however that ends. Needs root.
 
 EXIT STATUS
   0  the packet arrives, and its answer (of UDP and of what leaves this host: as far as can be seen)

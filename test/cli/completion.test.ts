@@ -16,15 +16,8 @@ t.test('words are proposed from the command tree', async (t) => {
       .filter((line) => line !== '')
       .map((line) => line.split('\t')[0]);
   t.same(await propose(''), [
-    'net',
-    'network',
-    'plan',
-    'status',
-    'top',
-    'agent',
-    'demo',
-    'version',
-    'completion',
+    ...['net', 'network', 'nat', 'run', 'exec', 'ps', 'logs', 'stop', 'kill', 'rm', 'stats', 'inspect', 'gc'],
+    ...['sandbox', 'plan', 'status', 'trace', 'top', 'agent', 'demo', 'version', 'completion'],
   ]);
   t.same(await propose('ne'), ['net', 'network']);
   t.same(await propose('net', 'c'), ['check']);
@@ -33,6 +26,7 @@ t.test('words are proposed from the command tree', async (t) => {
   t.ok((await propose('net', 'add', '--i')).includes('--ifname'));
   t.same(await propose('demo', 'bridge', '--backend', 'n'), ['nftables']);
   t.ok((await propose('top', '--')).includes('--interval'));
+  t.same(await propose('trace', 'ou'), ['outside']);
   t.same(await propose('completion', 'z'), ['zsh']);
   t.same(await propose('nonsense', ''), []);
   t.same(await propose('net', 'add', './'), [], 'the shell proposes files');
