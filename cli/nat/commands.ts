@@ -35,7 +35,7 @@ const show = buildCommand<{ json?: boolean }, [string], WeftContext>({
             const { look } = await import('./look.ts');
             const { entries } = await look(this);
             const names = entries.flatMap(({ container, owner, ports }) => [
-              ...(container?.name ?? container?.id ?? owner.containerId ?? []),
+              ...[container?.name ?? container?.id ?? owner.containerId ?? []].flat(),
               ...ports,
             ]);
             return [...new Set(names)].filter((name) => name.startsWith(partial));

@@ -75,11 +75,10 @@ function rightAligned(rows: readonly (readonly string[])[]): string[][] {
 /** Stable names for scripts. */
 export function entryJson(entry: NatEntry) {
   const { container, connections, ...translation } = entry;
-  const words = translationWords(entry);
   return {
-    what: words,
+    what: translationWords(entry),
     ...translation,
     ...(container ? { container: container.id } : {}),
-    connections: connections.length,
+    live: connections.length,
   };
 }

@@ -13,6 +13,7 @@ import type {
 } from '../ruleset/model.ts';
 import { valueWords } from '../ruleset/words.ts';
 import { anyPacket, narrowed, withKey } from './condition.ts';
+import { counted, merged } from './merged.ts';
 import type { Condition, RuleRef, Translation } from './translation.ts';
 
 /** Steps in all, against rules that lead to each other in very many ways. */
@@ -267,49 +268,4 @@ function fruitful({ chains, sets }: Table): Set<string> {
     waiting.push(...(from.get(name) ?? []));
   }
   return found;
-}
-
-/** What is reached from two hooks, by two links, or by several rules that ask the same element, is one. */
-function merged(all: readonly Omit<Translation, 'shared'>[]): Omit<Translation, 'shared'>[] {
-  const byKey = new Map<string, Omit<Translation, 'shared'>>();
-  for (const one of all) {
-    const { hooks, priority: _, rules, counters, sources, in: comes, out, ...rest } = one;
-    // The rules differ in who asks: the container itself, one beside it, the host.
-    const isFolded = one.kind === 'masquerade' && one.element !== undefined && one.published;
-    const key = JSON.stringify(isFolded ? { ...rest, chain: rules[0]?.chain } : { ...rest, sources, rules });
-    const before = byKey.get(key);
-    byKey.set(
-      key,
-      before === undefined
-        ? one
-        : {
-            ...before,
-            sources: either(before.sources, sources, isFolded),
-            in: either(before.in, comes),
-            out: either(before.out, out),
-            hooks: [...new Set([...before.hooks, ...hooks])],
-            rules: uniqueRules([...before.rules, ...rules]),
-            ...(counters === undefined ? {} : { counters }),
-          },
-    );
-  }
-  return [...byKey.values()];
-}
-
-/** An empty list is everything. */
-function either(a: readonly string[], b: readonly string[], loose = false): readonly string[] {
-  const both = [...new Set([...a, ...b])];
-  if (a.length === 0 || b.length === 0) return [];
-  return loose && both.length > a.length ? [] : both;
-}
-
-function uniqueRules(rules: readonly RuleRef[]): RuleRef[] {
-  return [...new Map(rules.map((rule) => [JSON.stringify(rule), rule])).values()];
-}
-
-function counted(all: readonly Omit<Translation, 'shared'>[]): Translation[] {
-  const key = ({ rules, counters }: Omit<Translation, 'shared'>) => JSON.stringify([rules[0], counters]);
-  const uses = new Map<string, number>();
-  for (const one of all) uses.set(key(one), (uses.get(key(one)) ?? 0) + 1);
-  return all.map((one) => ({ ...one, shared: one.counters === undefined ? 1 : (uses.get(key(one)) ?? 1) }));
 }

@@ -1,6 +1,6 @@
 /** What address translation does to the first packet of a conversation (net/netfilter/nf_nat_core.c, nf_nat_masquerade.c). */
 import type { Element, Statement } from '../ruleset/model.ts';
-import { valueWords } from './element-words.ts';
+import { valueWords } from '../ruleset/words.ts';
 import type { HookView } from './fields.ts';
 import { endWords, type Packet, reversed } from './packet.ts';
 import { addressOn, lookUp } from './routing.ts';

@@ -20,12 +20,20 @@ const FAMILIES = [4, 6] as const;
 export async function readRuleset(host: Namespace, ambient: Pick<Ambient, 'env' | 'run'>): Promise<Ruleset> {
   const reader = new Reader(host, ambient);
   const native = await reader.nftables();
-  let tables: Table[] = native;
+  let tables = native ?? [];
   for (const family of FAMILIES) {
+    if (native === undefined) {
+      // Without nft, iptables knows its own tables all the same.
+      tables = [...tables, ...(await reader.iptablesNft(family)).filter(({ chains }) => chains.length > 0)];
+      continue;
+    }
     const name = family === 4 ? 'ip' : 'ip6';
     const candidates = native.filter((table) => table.family === name && mayBeIptables(table));
-    const worded = await reader.iptablesNft(family, candidates);
-    tables = tables.map((table) => worded.get(table) ?? table);
+    const read = candidates.length > 0 ? await reader.iptablesNft(family) : [];
+    tables = tables.map((table) => {
+      const same = candidates.includes(table) && read.find((one) => one.name === table.name);
+      return same ? merged(same, table) : table;
+    });
   }
   for (const family of FAMILIES) tables = [...tables, ...(await reader.iptablesLegacy(family))];
   return withOwners({ tables, unread: reader.unread });
@@ -46,29 +54,27 @@ class Reader {
     this.#ambient = ambient;
   }
 
-  async nftables(): Promise<Table[]> {
+  /** Undefined where they cannot be read. */
+  async nftables(): Promise<Table[] | undefined> {
     const json = await this.#run('nft', ['-j', 'list', 'ruleset'], 'tables of nf_tables');
-    if (json === undefined) return [];
+    if (json === undefined) return undefined;
     const printed = await this.#run('nft', ['-a', '-s', '-t', 'list', 'ruleset'], 'words of its rules');
     try {
       return readNftables(json, printed);
     } catch (error) {
       this.unread.push(`nft printed no JSON: ${error instanceof Error ? error.message : error}`);
-      return [];
+      return undefined;
     }
   }
 
-  /** Those of the candidates (tables of nf_tables, as nft sees them) that iptables made, in its own words. */
-  async iptablesNft(family: 4 | 6, candidates: readonly Table[]): Promise<Map<Table, Table>> {
-    if (candidates.length === 0) return new Map();
+  /** Tables that iptables made, in its own words; chains that it prints without cause are left out. */
+  async iptablesNft(family: 4 | 6): Promise<Table[]> {
     const program = family === 4 ? 'iptables' : 'ip6tables';
     const printed = (await this.#run(`${program}-nft-save`, ['-c'], `rules of ${program} in full`)) ?? '';
-    const read = await this.#read(printed, 'iptables-nft', family);
-    const pairs = candidates.flatMap((candidate): [Table, Table][] => {
-      const table = read.find(({ name }) => name === candidate.name);
-      return table && !isForeign(printed, table.name) ? [[candidate, merged(table, candidate)]] : [];
-    });
-    return new Map(pairs);
+    const tables = await this.#read(printed, 'iptables-nft', family);
+    return tables
+      .filter(({ name }) => !isForeign(printed, name))
+      .map((table) => ({ ...table, chains: table.chains.filter((chain) => !isIdle(chain)) }));
   }
 
   async iptablesLegacy(family: 4 | 6): Promise<Table[]> {
@@ -108,12 +114,17 @@ class Reader {
   }
 }
 
+/** iptables-nft-save prints all chains of a table's hooks, whether they are there or not. */
+function isIdle({ base, rules, counters }: Chain): boolean {
+  return base?.policy === 'accept' && rules.length === 0 && !counters?.packets;
+}
+
 /** iptables-nft-save says so of tables whose rules are none of its own. */
 function isForeign(printed: string, table: string): boolean {
   return new RegExp(`^# Table \`${table}' is incompatible`, 'm').test(printed);
 }
 
-/** Rules as iptables words them, with the kernel's handles and hooks: iptables-save prints chains, too, that are not there. */
+/** Rules as iptables words them, with the kernel's handles and hooks. */
 function merged(read: Table, seen: Table): Table {
   const chains = seen.chains.map((chain): Chain => {
     const same = read.chains.find(({ name }) => name === chain.name);

@@ -1,5 +1,5 @@
 /** `weft nat` on a host where many rewrite addresses: both backends of ours, the reference plugins, Docker, a person. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { execIn, type Host, makeHost, makeOutside, OUTSIDE, UPLINK } from '../support/host.ts';
@@ -32,7 +32,7 @@ interface Found {
   kind: string;
   owner: { who: string; network?: string; containerId?: string; plugin?: string };
   container?: string;
-  connections: number;
+  live: number;
   rules: { table: string; chain: string; text: string }[];
   element?: { set: string; words: string };
 }
@@ -83,11 +83,11 @@ t.test('everybody who rewrites addresses', async (t) => {
   await t.test('ours, by nftables: elements', async (t) => {
     const pod1 = { who: 'weft', network: 'podnet', containerId: 'pod1', ifname: 'eth0' };
     t.match(find('masquerade 10.131.1.2'), {
-      ...{ kind: 'masquerade', owner: pod1, container: 'pod1', connections: 1 },
+      ...{ kind: 'masquerade', owner: pod1, container: 'pod1', live: 1 },
       element: { set: 'masquerade4', words: '10.131.1.2' },
     });
     t.match(find('udp 8080 -> 10.131.1.2:80'), {
-      ...{ kind: 'dnat', owner: { ...pod1, plugin: 'portmap' }, connections: 1 },
+      ...{ kind: 'dnat', owner: { ...pod1, plugin: 'portmap' }, live: 1 },
       element: { set: 'ports4', words: 'udp . 8080 : 10.131.1.2 . 80' },
     });
     t.match(
@@ -139,10 +139,42 @@ t.test('everybody who rewrites addresses', async (t) => {
     t.match(port.stdout, /element +udp \. 8080 : 10\.131\.1\.2 \. 80 of inet weft-ports ports4/);
     t.match(port.stdout, /udp 198\.51\.100\.2:\d+ -> 198\.51\.100\.1:8080, kept \d+ /);
     t.match(port.stdout, /answered by 10\.131\.1\.2:80 -> 198\.51\.100\.2:\d+/);
+    const { translations } = JSON.parse((await nat('show', 'udp/8080', '--json')).stdout);
+    t.match(translations, [
+      {
+        live: 1,
+        connections: [
+          {
+            protocol: 'udp',
+            original: { source: OUTSIDE.v4, destination: UPLINK.v4, destinationPort: 8080 },
+            reply: { source: '10.131.1.2', sourcePort: 80, destination: OUTSIDE.v4 },
+          },
+        ],
+      },
+    ]);
     const container = await nat('show', 'old1');
     t.match(container.stdout, /masquerade 10\.131\.2\.2\n/);
     t.match(container.stdout, /tcp 8081 -> 10\.131\.2\.2:80\n/);
     t.match(await nat('show', '4711'), { status: 1, stderr: /nothing rewrites addresses for "4711"/ });
+  });
+
+  await t.test('a picture of all', async (t) => {
+    const file = join(host.root, 'rules.svg');
+    t.match(await nat('graph', '--output', file), { status: 0, stderr: /rules\.svg: \d+ chains and sets/ });
+    const picture = readFileSync(file, 'utf8');
+    for (const words of ['>WEFT-PORTS<', '>masq-podnet<', '>DOCKER<', '>map ports4<', '>docker<', '>weft<']) {
+      t.ok(picture.includes(words), words);
+    }
+    t.match((await nat('graph')).stdout, /^<svg [\s\S]*<\/svg>$/);
+  });
+
+  await t.test('completion', async (t) => {
+    const proposed = async (word: string) =>
+      (await host.exec(WEFT, ['__complete', 'nat', 'show', word])).stdout
+        .split('\n')
+        .map((line) => line.split('\t')[0]);
+    t.match(await proposed('po'), ['pod1']);
+    t.match((await proposed('808')).sort(), ['8080', '8081', '8082', '8083']);
   });
 
   await t.test('what looks wrong', async (t) => {

@@ -193,6 +193,20 @@ t.test('rules of real programs', async (t) => {
     t.match(rule(calico, '-i cali+').matches[0], { fields: ['iifname'], values: [{ text: 'cali*' }] });
   });
 
+  await t.test('without nft', async (t) => {
+    const { netns } = await host.container();
+    await execIn(netns, 'iptables-nft-restore', [join(FOLDER, 'docker.iptables')]);
+    const namespace = await openDoor().open(netns);
+    t.teardown(() => namespace.close());
+    const ambient = realAmbient({ PATH: process.env.PATH });
+    const run: typeof ambient.run = async (file, args, options) =>
+      args.includes('nft') ? { status: 127, stdout: '', stderr: 'no nft' } : ambient.run(file, args, options);
+    const ruleset = await readRuleset(namespace, { env: ambient.env, run });
+    t.strictSame(ruleset.unread, ['tables of nf_tables: nft failed: no nft']);
+    t.match(rule(ruleset, '--to-destination').statements, [{ kind: 'dnat', address: '172.17.0.2' }]);
+    t.strictSame([...new Set(ruleset.tables.map(({ variant }) => variant))], ['iptables-nft']);
+  });
+
   await t.test('what cannot be read is said', async (t) => {
     const { netns } = await host.container();
     const namespace = await openDoor().open(netns);
