@@ -57,6 +57,13 @@ export function wayOf(flow: Flow, packet: Packet): Way | undefined {
   return flow.patterns.some((pattern) => fits(turned(tuple), pattern)) ? 'back' : undefined;
 }
 
+/** Whether it comes back to the port (or echo identifier) that the other one came from. */
+export function isAnswerTo(question: Packet, packet: Packet): boolean {
+  const port = (question.vxlan?.inner ?? question).tuple?.sourcePort;
+  const { icmp, tuple } = packet.vxlan?.inner ?? packet;
+  return (icmp?.about === undefined ? tuple?.destinationPort : icmp.about.tuple?.sourcePort) === port;
+}
+
 function isReply({ icmp }: Packet): boolean {
   return icmp?.type === 0 || icmp?.type === 129;
 }

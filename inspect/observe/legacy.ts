@@ -6,6 +6,7 @@ import { type Logged, listenToLog } from '../../netlink/nflog.ts';
 import { decodeNetwork } from '../packet/decode.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 import type { OpenSite } from './capture.ts';
+import { type Flow, wayOf } from './flow.ts';
 import { startGuard } from './guard.ts';
 import type { SeenRule } from './request.ts';
 import { findRule, policyOf, verdictOf } from './rule-words.ts';
@@ -22,9 +23,10 @@ export function hasLegacy(ruleset: Ruleset | undefined): boolean {
 /** Throws an Error with `code`: EBUSY where somebody else listens to the log (ulogd), ENOENT where the kernel has none. */
 export async function watchLegacy(
   site: OpenSite,
-  family: 4 | 6,
+  flow: Flow,
   seen: (rule: SeenRule) => void,
 ): Promise<{ close(): Promise<void> }> {
+  const { family } = flow;
   const file = `/proc/sys/net/netfilter/nf_log/${family === 4 ? 2 : 10}`;
   const before = (await site.ns.readFile(file)).trim();
   const guard = await startGuard(
@@ -35,7 +37,7 @@ export async function watchLegacy(
   try {
     const listener = await listenToLog(site.ns, GROUP, 128, (packet) => {
       const rule = read(site, family, packet);
-      if (rule !== undefined) seen(rule);
+      if (rule?.packet && wayOf(flow, rule.packet) !== undefined) seen(rule);
     });
     try {
       await site.ns.writeFile(file, LOGGER);

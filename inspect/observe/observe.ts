@@ -9,13 +9,13 @@ import { protocolNumber } from '../path/packet.ts';
 import { answerIn } from './answer.ts';
 import { type Capture, capture, linksOf, type OpenSite, tunnelPorts } from './capture.ts';
 import { type DropWatch, type FoundDrop, watchDrops } from './drops.ts';
-import { type Flow, fingerprint, isEcho, type Pattern } from './flow.ts';
+import { type Flow, fingerprint, isAnswerTo, isEcho, type Pattern } from './flow.ts';
 import { tupleOf } from './hops.ts';
 import { hasLegacy, watchLegacy } from './legacy.ts';
 import { firstOf } from './merge.ts';
 import { openProbe, type Probe } from './probe.ts';
 import type { Answer, Observation, ObserveRequest, SeenPacket, SeenRule, Site } from './request.ts';
-import { watchRules } from './rules.ts';
+import { TABLE, watchRules } from './rules.ts';
 import { waysOf } from './ways.ts';
 
 /** What an observation needs of its surroundings. */
@@ -133,14 +133,14 @@ class Run {
     try {
       // First, so that it is there when packets are marked.
       if (hasLegacy(site.ruleset)) {
-        const legacy = await watchLegacy(site, flow.family, seen);
+        const legacy = await watchLegacy(site, flow, seen);
         this.#closers.push(() => legacy.close());
       }
     } catch (error) {
       this.#notSeen.add(`rules of legacy iptables ${where(site.place)}: ${(error as Error).message}`);
     }
     try {
-      const table = `weft-trace-${this.#ambient.pid}`;
+      const table = `${TABLE}${this.#ambient.pid}-${process.hrtime.bigint()}`;
       const lacking = (words: string) => this.#notSeen.add(words);
       const watched = await watchRules(this.#ambient.door, site, flow, table, seen, lacking);
       this.#closers.push(() => watched.close());
@@ -198,9 +198,16 @@ class Run {
 
   #answer(): Answer {
     const first = firstOf(this.#packets, 'there');
-    const found = answerIn(this.#packets, this.#request.sender, first?.at ?? this.#start ?? 0n);
+    const found = answerIn(this.#conversation(), this.#request.sender, first?.at ?? this.#start ?? 0n);
     if (found !== undefined) return found;
     return this.#refused === undefined ? { kind: 'none' } : { kind: 'refused', errno: this.#refused };
+  }
+
+  /** When watching: the first one of those that fit. */
+  #conversation(): readonly SeenPacket[] {
+    const first = firstOf(this.#packets, 'there');
+    if (this.#probe !== undefined || first === undefined) return this.#packets;
+    return this.#packets.filter(({ way, packet }) => way !== 'back' || isAnswerTo(first.packet, packet));
   }
 
   async result(): Promise<Observation> {
@@ -213,7 +220,7 @@ class Run {
     const drops = ((await this.#takeDrops()) ?? []).filter((drop) =>
       isReal(drop, this.#packets, answer, sender),
     );
-    const gathered = { flow: this.#flow, packets: this.#packets, rules: this.#rules, drops };
+    const gathered = { flow: this.#flow, packets: this.#conversation(), rules: this.#rules, drops };
     const hops = waysOf({
       ...gathered,
       answer,

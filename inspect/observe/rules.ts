@@ -4,8 +4,11 @@ import { batch } from '../../netlink/nftables.ts';
 import { type NftTrace, traces, traceTable } from '../../netlink/nftables-trace.ts';
 import { decodeNetwork, ETHER } from '../packet/decode.ts';
 import type { OpenSite } from './capture.ts';
-import { type Flow, TRACES_PER_SECOND, traceRules } from './flow.ts';
+import { type Flow, TRACES_PER_SECOND, traceRules, wayOf } from './flow.ts';
 import type { SeenRule } from './request.ts';
+
+/** What tables of this kind are called, ours and those of others that look at the same time. */
+export const TABLE = 'weft-trace-';
 
 export interface RuleWatch {
   close(): void;
@@ -13,7 +16,7 @@ export interface RuleWatch {
 
 /**
  * Marks the flow's packets by a table of our own, which the kernel removes with the socket that made it, and listens to what it tells of
- * them. `table` is its name. Throws NetlinkError where the kernel has no nf_tables.
+ * them, whoever marks others. `table` is its name, which begins with TABLE. Throws NetlinkError where the kernel has no nf_tables.
  */
 export async function watchRules(
   door: Door,
@@ -28,9 +31,16 @@ export async function watchRules(
   try {
     const events = await traces(owner);
     void (async () => {
+      // Only the first event of a chain has the packet.
+      const ours = new Set<number>();
       for await (const event of events) {
-        if ('kind' in event) lacking('trace events were lost: too many at once');
-        else if (event.table !== table) seen(toSeen(site, event));
+        if ('kind' in event) {
+          lacking('trace events were lost: too many at once');
+          continue;
+        }
+        const rule = toSeen(site, event);
+        if (rule.packet !== undefined && wayOf(flow, rule.packet) !== undefined) ours.add(rule.id);
+        if (ours.has(rule.id) && !rule.table.startsWith(TABLE)) seen(rule);
       }
     })();
     try {

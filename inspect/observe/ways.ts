@@ -28,6 +28,7 @@ export interface Gathered {
 /** Reasons (include/net/dropreason-core.h) that people meet, in words; others as the kernel names them. */
 const REASONS: Readonly<Record<string, string>> = {
   NO_SOCKET: 'nobody listens there',
+  IP_NOPROTO: 'nothing there speaks this protocol',
   NETFILTER_DROP: 'a rule dropped it',
   IP_RPFILTER: 'rp_filter: the answer would go another way',
   IP_OUTNOROUTES: 'no route',
@@ -153,7 +154,7 @@ function isSender({ sender }: Gathered, place: Place): boolean {
 /** Whether what came back began there, and is no error that the network itself tells. */
 function answersAt({ packets, answer }: Gathered, place: Place): boolean {
   const first = firstOf(packets, 'back');
-  const isError = answer.kind === 'icmp' && !answer.words.startsWith('port ');
+  const isError = answer.kind === 'icmp' && !/^(port|protocol) /.test(answer.words);
   return first?.place.namespace === place.namespace && !isError;
 }
 

@@ -38,7 +38,7 @@ t.test('killed in the middle', async (t) => {
     return name !== undefined && others.length === 0 && name !== stale;
   });
   await until('its table is there', async () => (await tables()).includes(`weft-trace-${child.pid}`));
-  t.match(await tables(), /"family": "inet", "name": "weft-trace-\d+"/);
+  t.match(await tables(), /"family": "inet", "name": "weft-trace-\d+-\d+"/);
   t.match(await logger(), 'nfnetlink_log');
   child.kill('SIGKILL');
   await ended;

@@ -126,6 +126,27 @@ t.test('dropped and rejected by rules of nf_tables', async (t) => {
   t.match(own.answer, { kind: 'refused', errno: 'EPERM' });
 });
 
+t.test('dropped between two ports of a bridge, and a protocol that nobody speaks', async (t) => {
+  const rules = `table bridge b {
+    chain f { type filter hook forward priority 0
+      udp dport 7777 drop
+    }
+  }
+  `;
+  await execIn(lab.host.netns, 'nft', ['-f', '-'], { input: rules });
+  for (const family of [4, 6] as const) {
+    const to = { family, destination: TWO[`v${family}`], destinationPort: 7777 };
+    const dropped = await look(lab, { ...to, protocol: 'udp' });
+    t.match(lines(dropped.hops).slice(-2), [
+      'this host: in vone',
+      'this host: bridge b f: udp dport 7777 drop',
+    ]);
+    const unknown = await look(lab, { ...to, protocol: 'sctp' });
+    t.match(lines(unknown.hops).slice(-2), ['two: in eth0', 'two: nothing there speaks this protocol']);
+    t.match(unknown.answer, { kind: 'icmp', from: TWO[`v${family}`] });
+  }
+});
+
 t.test('dropped by a rule of iptables, of either kind', async (t) => {
   const logger = async () => (await execIn(lab.host.netns, 'sysctl', ['net.netfilter.nf_log.2'])).stdout;
   const before = await logger();
