@@ -83,6 +83,7 @@ export function weftApplication(debug = false): Application<WeftContext> {
     localization: {
       text: {
         ...text_en,
+        briefs: { ...text_en.briefs, argumentEscapeSequence: 'What follows is no option' },
         exceptionWhileRunningCommand: (error) => `weft: ${errorText(error)}`,
         commandErrorResult: (error) => `weft: ${errorText(error)}`,
         exceptionWhileParsingArguments: (error, ansiColor) =>

@@ -109,7 +109,7 @@ export const agent = buildCommand<AgentFlags, [], WeftContext>({
       logLevel: {
         kind: 'enum',
         values: ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
-        brief: 'Lowest level to log',
+        brief: 'Least important lines to log',
         default: 'info',
       },
       metrics: {
