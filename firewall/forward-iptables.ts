@@ -149,20 +149,27 @@ function additions(admission: Admission, family: IpFamily, saved: string, useSet
 }
 
 /**
- * Whether entries or the rules that use them seem to be gone, at the cost of one message for each family: nobody tells when ipset or
- * legacy iptables change. Where neither is left nothing is seen, as on a host that needs none. Throws NetlinkError.
+ * What seems to be gone of entries and of the rules that use them, in numbers; undefined where nothing does. It costs one message for each
+ * family: nobody tells when ipset or legacy iptables change. Where neither is left nothing is seen, as on a host that needs none. Throws
+ * NetlinkError.
  */
-export async function seemsIncomplete(host: Namespace, admissions: readonly Admission[]): Promise<boolean> {
+export async function lackInSets(
+  host: Namespace,
+  admissions: readonly Admission[],
+): Promise<string | undefined> {
   const affected = admissions.filter(({ rules }) => rules !== 'nftables');
-  if (affected.length === 0 || !hasIpset()) return false;
+  if (affected.length === 0 || !hasIpset()) return undefined;
   const families = [4, 6] as const;
   const headers = await host.send(...families.map((family) => tolerant(listSetHeaders(LET_SETS[family]))));
-  return families.some((family, i) => {
-    const header = headers[i]?.ok ? headers[i].value[0] : undefined;
-    if (header === undefined || (header.elements === 0 && header.references === 0)) return false;
+  const lacks = families.flatMap((family, i) => {
+    const { elements = 0, references = 0 } = (headers[i]?.ok ? headers[i].value[0] : undefined) ?? {};
     const wanted = affected.flatMap((admission) => addressesOf(admission, family)).length;
-    return header.elements < wanted || header.references < RULES_WITH_SETS;
+    const isWhole = elements >= wanted && references >= RULES_WITH_SETS;
+    return isWhole || elements + references === 0
+      ? []
+      : [`${LET_SETS[family]}: ${elements} of ${wanted}, ${references}`];
   });
+  return lacks.length > 0 ? lacks.join(', ') : undefined;
 }
 
 /** The lines that are not there, of those that all containers need and of a policy's. Runs a program for legacy iptables only, or where none of ours is seen. */

@@ -3,7 +3,7 @@
  * host (docs/repair.md, docs/decisions/0004-repair-from-records.md).
  */
 import type { Ambient } from '../../cni/ambient.ts';
-import { seemsIncomplete } from '../../firewall/forward-iptables.ts';
+import { lackInSets } from '../../firewall/forward-iptables.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { Watch } from '../../netlink/watch.ts';
@@ -77,8 +77,8 @@ export class Repair {
   /** What could not be put back, and why, as it was told last. */
   readonly #told = new Map<string, string>();
   readonly #own = new OwnThreads();
-  /** Entries of what is let through seemed to be gone when they were asked for last. */
-  #incomplete = false;
+  /** What the last look that was taken for it left as it is. */
+  #leftInSets: string | undefined;
   #suspects = new Set<string>();
   /** Of the change of the ruleset that is being told. */
   #removed = { rules: false, elements: false, policy: false };
@@ -224,10 +224,11 @@ export class Repair {
     this.#begin(async () => {
       const findings = await missingInIptables(members, this.#surroundings, false);
       const forwards = forwarded.map(({ step }) => admissionOf(step));
-      const wasIncomplete = this.#incomplete;
-      this.#incomplete = await seemsIncomplete(this.#host, forwards);
-      // The look decides who is alive; what it leaves as it is gives rise to no other.
-      if (findings.length > 0 || (this.#incomplete && !wasIncomplete)) await this.#look();
+      const lack = await lackInSets(this.#host, forwards);
+      if (findings.length === 0 && (lack === undefined || lack === this.#leftInSets)) return;
+      // The look decides who is alive.
+      await this.#look();
+      this.#leftInSets = lack === undefined ? undefined : await lackInSets(this.#host, forwards);
     });
   }
 

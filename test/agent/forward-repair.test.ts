@@ -86,7 +86,6 @@ t.test('forwarding and published ports', { skip }, async (t) => {
   await until('what was lost before the agent started is back', isWhole);
   // Each makes the same things be put back: no more often than what the agent bears within a minute.
   const deeds: [file: string, ...args: string[]][] = [
-    ['nft', 'flush', 'chain', 'inet', 'weft-forward', 'forward'],
     ['nft', 'delete', 'table', 'inet', 'weft-ports'],
     ['nft', 'flush', 'set', 'inet', 'weft-ports', 'near4'],
     ['iptables', '-t', 'nat', '-F', 'WEFT-PORTS'],

@@ -76,7 +76,7 @@ t.test('a host that forwards nothing: containers, ports, and the administrator',
   t.same(await reaches(b, OUT, NO), NO, 'one that did not ask is not let through');
 
   await serve(t, a.container);
-  t.equal(await ask(outside), '', 'no port is published');
+  t.equal(await ask(outside, 1), '', 'no port is published');
   const ports = {
     ...{ cniVersion: '1.1.0', name: BRIDGE.name, type: 'portmap' },
     runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80 }] },
@@ -310,9 +310,19 @@ async function serve(t: Test, { netns }: Container): Promise<void> {
   throw new Error('the server ended');
 }
 
-/** What the server says; empty when nobody answers within three seconds. */
-async function ask(netns: string): Promise<string> {
+/** What the server says; empty when nobody answers within so many seconds. */
+async function ask(netns: string, seconds = 10): Promise<string> {
   const script = 'exec 3<>"/dev/tcp/$0/8080" && cat <&3';
-  const args = [`--net=${netns}`, '--', 'timeout', '3', 'bash', '--norc', '-c', script, UPLINK.v4];
+  const args = [
+    `--net=${netns}`,
+    '--',
+    'timeout',
+    String(seconds),
+    'bash',
+    '--norc',
+    '-c',
+    script,
+    UPLINK.v4,
+  ];
   return (await exec('nsenter', args, { mayFail: true })).stdout.trim();
 }
