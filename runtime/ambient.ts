@@ -14,12 +14,24 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** More than any configuration; what is longer is an endless stream, not a configuration. Bytes. */
 const MAX_INPUT = 16 * 1024 * 1024;
 
-/** The folders that weft uses, each moved by one variable. */
-export function pathsFrom(env: Environment): Paths {
+/** The folders that weft uses, each moved by one variable. Who is not root has them in his own. */
+export function pathsFrom(env: Environment, user = process.geteuid?.() ?? 0): Paths {
+  if (user !== 0) return ownPaths(env, user);
   return {
     dataDir: env.WEFT_DATA_DIR || '/var/lib/cni/networks',
     runDir: env.WEFT_RUN_DIR || '/run/weft',
     cacheDir: env.WEFT_CACHE_DIR || '/var/lib/cni',
+    confDir: env.WEFT_CONF_DIR || '/etc/cni/net.d',
+  };
+}
+
+/** XDG Base Directory Specification. */
+function ownPaths(env: Environment, user: number): Paths {
+  const data = env.XDG_DATA_HOME || (env.HOME ? `${env.HOME}/.local/share` : `/tmp/weft-${user}-data`);
+  return {
+    dataDir: env.WEFT_DATA_DIR || `${data}/weft/networks`,
+    runDir: env.WEFT_RUN_DIR || (env.XDG_RUNTIME_DIR ? `${env.XDG_RUNTIME_DIR}/weft` : `/tmp/weft-${user}`),
+    cacheDir: env.WEFT_CACHE_DIR || `${data}/weft`,
     confDir: env.WEFT_CONF_DIR || '/etc/cni/net.d',
   };
 }

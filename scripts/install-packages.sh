@@ -12,7 +12,7 @@ demo=("${build[@]}" iproute2 iptables nftables iputils-ping tcpdump iperf3)
 # shellcheck disable=SC2034 # read by name below
 test=("${demo[@]}" ipset conntrack strace jq procps bird2
   containernetworking-plugins golang-go golang-github-appc-cni-dev
-  containerd runc podman conmon busybox-static skopeo umoci etcd-server etcd-client openssl systemd dbus firewalld dnsmasq-base udhcpd)
+  containerd runc podman conmon busybox-static skopeo umoci etcd-server etcd-client openssl systemd dbus firewalld dnsmasq-base udhcpd lxcfs passt slirp4netns)
 # shellcheck disable=SC2034
 bench=("${demo[@]}" containernetworking-plugins ipset bpftrace)
 

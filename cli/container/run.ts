@@ -16,7 +16,7 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
   if (flags.detach && (flags.interactive || flags.tty))
     throw new UsageError('-d leaves the container alone, -i and -t stay with it: choose');
   const maker = makerFrom(this);
-  const spec = specification(this.ambient, flags, words, await defaultsFor(maker, flags));
+  const spec = specification(this.ambient, flags, words, await defaultsFor(maker, flags), person());
   if (flags.dryRun) {
     const { plannedSteps } = await import('../../runtime/container/lifecycle.ts');
     const { renderStep } = await import('../../runtime/container/steps.ts');
@@ -38,6 +38,10 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
     this.terminal.err(`weft: ${error.message}\n`);
     this.endWith(error.status);
   }
+}
+
+function person(): { uid: number; gid: number } {
+  return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 }
 
 /** Returns the exit status of the container's command. */

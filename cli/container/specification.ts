@@ -8,6 +8,7 @@ import type {
   RootSource,
   User,
 } from '../../runtime/container/spec.ts';
+import { USERSPACE_NETWORKS } from '../../runtime/container/userspace-network.ts';
 import { UsageError } from '../context.ts';
 import type { RunFlags } from './flags.ts';
 
@@ -20,6 +21,17 @@ const MAPPED: readonly IdRange[] = [{ inside: 0, outside: 100_000, count: 65_536
 
 export function makeId(): string {
   return randomBytes(32).toString('hex');
+}
+
+/** Without root: only its own id can be mapped, and a user namespace is what gives any power. */
+function own(id: number): readonly IdRange[] {
+  return [{ inside: 0, outside: id, count: 1 }];
+}
+
+/** Who makes the container. */
+export interface Person {
+  uid: number;
+  gid: number;
 }
 
 /** What an image or the user's own words say of the command. */
@@ -40,12 +52,20 @@ export function specification(
   flags: RunFlags,
   words: readonly string[],
   defaults: Defaults,
+  person: Person,
   id = makeId(),
 ): ContainerSpec {
   const [first, ...rest] = [...defaults.entrypoint, ...(words.length > 0 ? words : defaults.command)];
   if (first === undefined) throw new UsageError('which command? give one after the options, such as "sh"');
-  const namespaces = flags.ns ?? DEFAULT_NAMESPACES;
+  const unprivileged = person.uid !== 0;
+  const asked = flags.ns ?? DEFAULT_NAMESPACES;
+  const namespaces = unprivileged
+    ? [...new Set<NamespaceKind>([...asked, 'user', 'mnt', 'pid'])].filter(
+        (kind) => kind !== 'cgroup' && kind !== 'time',
+      )
+    : asked;
   assertFits(flags, namespaces);
+  if (unprivileged) assertPossible(flags, defaults);
   const name = flags.name ?? id.slice(0, 12);
   const { cpus, memory, pids, cpuset } = flags;
   return {
@@ -58,9 +78,12 @@ export function specification(
     user: defaults.user,
     hostname: flags.hostname ?? name.replaceAll(/[^a-zA-Z0-9.-]/g, '-'),
     namespaces,
-    ...(namespaces.includes('user') && { uids: MAPPED, gids: MAPPED }),
+    ...(namespaces.includes('user') &&
+      (unprivileged ? { uids: own(person.uid), gids: own(person.gid) } : { uids: MAPPED, gids: MAPPED })),
+    unprivileged,
     root: defaults.root,
-    readOnly: flags.readOnly ?? false,
+    // The host's own tree is shown then, not a layer above it.
+    readOnly: flags.readOnly ?? (unprivileged && defaults.root.kind === 'host'),
     mounts: flags.volume ?? [],
     limits: {
       ...(cpus !== undefined && { cpus }),
@@ -69,7 +92,8 @@ export function specification(
       ...(cpuset !== undefined && { cpuset }),
     },
     sysctls: Object.fromEntries(flags.sysctl ?? []),
-    networks: flags.net ?? [],
+    networks: (flags.net ?? []).filter((name) => !isUserspace(name)),
+    ...userspaceOf(flags),
     ports: flags.publish ?? [],
     dns: flags.dns ?? [],
     terminal: flags.tty ?? false,
@@ -77,6 +101,32 @@ export function specification(
     init: flags.init ?? false,
     remove: flags.rm ?? false,
   };
+}
+
+const isUserspace = (name: string): name is (typeof USERSPACE_NETWORKS)[number] =>
+  (USERSPACE_NETWORKS as readonly string[]).includes(name);
+
+function userspaceOf(flags: RunFlags): Pick<ContainerSpec, 'userspaceNetwork'> {
+  const [first] = (flags.net ?? []).filter(isUserspace);
+  return first === undefined ? {} : { userspaceNetwork: first };
+}
+
+/** Throws UsageError for what only root can have. */
+function assertPossible(flags: RunFlags, { user, root }: Defaults): void {
+  const network = flags.net?.find((name) => !isUserspace(name));
+  if (network !== undefined)
+    throw new UsageError(
+      `--net ${network} is a link of the host, which only root can make: --net pasta or --net slirp4netns connect without root`,
+    );
+  if (user.uid !== 0 || user.gid !== 0)
+    throw new UsageError(
+      `the command is to run as user ${user.uid}:${user.gid}: without root only one user can be mapped, which is root inside; give --user 0`,
+    );
+  if (root.kind === 'image') {
+    throw new UsageError(
+      'layers of an image belong to several users, whom only root can make: give --rootfs with a folder of your own, or run weft as root',
+    );
+  }
 }
 
 function assertFits(flags: RunFlags, namespaces: readonly NamespaceKind[]): void {

@@ -27,6 +27,8 @@ export interface Prepared {
   filter?: Uint8Array;
   /** What the monitor runs when the container has ended: a program's absolute path and its arguments. */
   ended: readonly string[];
+  /** Who makes it has no power over the host: everything is done inside, by the root of its user namespace. */
+  unprivileged?: boolean;
   /** Of the terminal, at the start. */
   rows?: number;
   columns?: number;
@@ -55,22 +57,21 @@ function monitorSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
     ...(spec.interactive ? [['input'] satisfies Step] : []),
     ...(spec.terminal ? [['on-terminal'] satisfies Step] : []),
     ...(spec.uids ? [['uids', mapText(spec.uids)] satisfies Step] : []),
+    ...(prepared.unprivileged ? [['deny-groups'] satisfies Step] : []),
     ...(spec.gids ? [['gids', mapText(spec.gids)] satisfies Step] : []),
     ...(prepared.ended.length > 0 ? [['ended', ...prepared.ended] satisfies Step] : []),
     ...(has('time') ? [['unshare', 'time'] satisfies Step] : []),
-    ...(has('mnt')
-      ? ([
-          ...takenBy(spec, prepared).map(
-            ({ source, options }, slot): Step => ['take', slot, source, options],
-          ),
-          ['unshare', 'mnt'],
-          ['propagation', '/', 'slave'],
-          ...prepared.rootSteps,
-        ] satisfies Step[])
+    ...(has('mnt') && !prepared.unprivileged
+      ? ([...takes(spec, prepared), ['unshare', 'mnt'], ...ownMounts(prepared)] satisfies Step[])
       : []),
     ['clone', ...BY_CLONE.filter(has)],
   ];
 }
+
+const takes = (spec: ContainerSpec, prepared: Prepared) =>
+  takenBy(spec, prepared).map(({ source, options }, slot): Step => ['take', slot, source, options]);
+
+const ownMounts = ({ rootSteps }: Prepared): Step[] => [['propagation', '/', 'slave'], ...rootSteps];
 
 function insideSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
   const has = (kind: NamespaceKind) => spec.namespaces.includes(kind);
@@ -99,12 +100,17 @@ function takenBy(spec: ContainerSpec, { taken }: Prepared): Taken[] {
   return [...hostKernelFiles(ownFiles(spec)), ...(inUserNamespace ? hostDevices : []), ...taken];
 }
 
+/** Without power over the host no groups can be chosen: the kernel would let a process leave one that keeps it out of files. */
+const becomeRoot = (unprivileged: boolean | undefined): Step => ['user', 0, 0, unprivileged ? 'keep' : ''];
+
 function rootSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
   const has = (kind: NamespaceKind) => spec.namespaces.includes(kind);
+  const { unprivileged } = prepared;
   return [
+    ...(unprivileged ? [becomeRoot(true), ...takes(spec, prepared), ...ownMounts(prepared)] : []),
     ['pivot', prepared.root],
     // Until now it was nobody: the user namespace has no name for the host's root.
-    ...(has('user') ? [['user', 0, 0, ''] satisfies Step] : []),
+    ...(has('user') && !unprivileged ? [becomeRoot(false)] : []),
     ...kernelFiles(ownFiles(spec)),
     ...devices(!has('user'), !has('user')),
     ...(has('ipc') ? messageQueues() : []),
@@ -120,7 +126,7 @@ function lastSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
   return [
     terminalStep(spec.terminal, prepared),
     ...(spec.init ? [['die-with-parent'] satisfies Step, ['init'] satisfies Step] : []),
-    ...commandSteps(spec, prepared.filter),
+    ...commandSteps(spec, prepared),
   ];
 }
 
@@ -133,13 +139,13 @@ function terminalStep(terminal: boolean, { rows = 24, columns = 80 }: Window): S
 /** What a process of a container gives up before it becomes its command. */
 function commandSteps(
   { user, command, env, cwd }: Pick<ContainerSpec, 'user' | 'command' | 'env' | 'cwd'>,
-  filter: Uint8Array | undefined,
+  { filter, unprivileged }: Pick<Prepared, 'filter' | 'unprivileged'>,
 ): Step[] {
   const mask = capabilityMask(DEFAULT_CAPABILITIES);
   return [
     ['umask', 0o022],
     ['bound', mask],
-    ['user', user.uid, user.gid, user.groups.join(',')],
+    ['user', user.uid, user.gid, unprivileged ? 'keep' : user.groups.join(',')],
     ['hold', user.uid === 0 ? mask : '0x0'],
     ['no-new-privileges'],
     ...(filter ? [['filter', filter] satisfies Step] : []),
@@ -160,24 +166,37 @@ export interface Execution
 /** The steps that bring a further command into a container: its namespaces, its cgroups, its limits on power. */
 export function executionSteps(
   execution: Execution,
-  prepared: Pick<Prepared, 'cgroups' | 'filter' | 'rows' | 'columns'>,
+  prepared: Pick<Prepared, 'cgroups' | 'filter' | 'unprivileged' | 'rows' | 'columns'>,
 ): Step[] {
   const { pid, namespaces, terminal, interactive } = execution;
-  // Who joins a PID or time namespace is not in it himself: his children are.
-  const holdsForChildren = (kind: NamespaceKind) => kind === 'pid' || kind === 'time';
-  const forChildren = namespaces.filter(holdsForChildren);
-  const forItself = namespaces.filter((kind) => !holdsForChildren(kind));
   return [
     ...prepared.cgroups.map((path): Step => ['cgroup', path]),
     ...(interactive ? [['input'] satisfies Step] : []),
     ...(terminal ? [['on-terminal'] satisfies Step] : []),
     ['process', pid],
+    ...(prepared.unprivileged ? enterAsOwner(namespaces) : enterAsRoot(namespaces)),
+    ...(namespaces.includes('user') ? [becomeRoot(prepared.unprivileged)] : []),
+    ['await'],
+    terminalStep(terminal, prepared),
+    ...commandSteps(execution, prepared),
+  ];
+}
+
+function enterAsRoot(namespaces: readonly NamespaceKind[]): Step[] {
+  // Who joins a PID or time namespace is not in it himself: his children are.
+  const holdsForChildren = (kind: NamespaceKind) => kind === 'pid' || kind === 'time';
+  const forChildren = namespaces.filter(holdsForChildren);
+  const forItself = namespaces.filter((kind) => !holdsForChildren(kind));
+  return [
     ...(forChildren.length > 0 ? [['enter', ...forChildren] satisfies Step] : []),
     ['clone'],
     ...(forItself.length > 0 ? [['enter', ...forItself] satisfies Step] : []),
-    ...(namespaces.includes('user') ? [['user', 0, 0, ''] satisfies Step] : []),
-    ['await'],
-    terminalStep(terminal, prepared),
-    ...commandSteps(execution, prepared.filter),
   ];
 }
+
+/** The owner of a user namespace has power in it only once it is joined: all at once, and then a child for the PID namespace. */
+const enterAsOwner = (namespaces: readonly NamespaceKind[]): Step[] => [
+  ['clone'],
+  ['enter', ...namespaces],
+  ['init'],
+];

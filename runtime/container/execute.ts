@@ -44,7 +44,7 @@ export async function execute(
   const cgroups = cgroupsOf(spec.id, cgroupParent(maker.ambient));
   const steps = executionSteps(
     { ...asked, pid, namespaces: spec.namespaces },
-    { cgroups, filter: maker.filter, ...window },
+    { cgroups, filter: maker.filter, unprivileged: spec.unprivileged, ...window },
   );
   try {
     const created = await createContainer(maker.monitor, own, steps, maker.ambient.env);

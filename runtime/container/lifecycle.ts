@@ -3,6 +3,7 @@ import { mkdirSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import {
+  type Cgroups,
   cgroupIds,
   cgroupsOf,
   hostHierarchies,
@@ -20,6 +21,7 @@ import type { ContainerSpec } from './spec.ts';
 import { type Created, createContainer, startContainer } from './start.ts';
 import type { Step } from './steps.ts';
 import { abandoned, cgroupParent, claim, folderOf, forget, storeFolder } from './store.ts';
+import { connectUserspace, endUserspace } from './userspace-network.ts';
 
 /** Who makes containers, and by which programs. */
 export interface Maker extends Caller {
@@ -57,6 +59,7 @@ export async function make(maker: Maker, spec: ContainerSpec, window?: Window): 
     const steps = containerSteps(spec, prepare(maker, spec, folder, window));
     const created = await createContainer(maker.monitor, folder, steps, ambient.env);
     const attached = await attach(maker, spec, lists, created.pid);
+    if (spec.userspaceNetwork) await connectUserspace(maker, spec, folder, created.pid);
     writeHosts(spec, folder, attached);
     return { spec, steps, created, attached };
   } catch (error) {
@@ -80,7 +83,7 @@ export async function start(maker: Maker, { created, steps, spec }: Made): Promi
 
 function prepare(maker: Maker, spec: ContainerSpec, folder: string, window: Window | undefined): Prepared {
   const { ambient } = maker;
-  const { folders: cgroups, oomFile } = makeCgroups(spec.id, spec.limits, cgroupParent(ambient));
+  const { folders: cgroups, oomFile } = limitsOf(maker, spec);
   const own = spec.namespaces.includes('mnt');
   if (own) prepareRoot(spec, folder, storeFolder(ambient));
   return {
@@ -90,6 +93,7 @@ function prepare(maker: Maker, spec: ContainerSpec, folder: string, window: Wind
     taken: own ? [...limitedFiles(), ...mountsOf(spec), ...filesOf(spec, folder)] : [],
     filter: maker.filter,
     ended: [maker.weft, '__ended', spec.id],
+    unprivileged: spec.unprivileged,
     ...window,
   };
 }
@@ -105,7 +109,18 @@ export function plannedSteps(maker: Maker, spec: ContainerSpec): Step[] {
     taken: own ? mountsOf(spec) : [],
     filter: maker.filter,
     ended: [maker.weft, '__ended', spec.id],
+    unprivileged: spec.unprivileged,
   });
+}
+
+/** Without root there is no group to put it in. Throws CniError(unsupportedField) where a limit is asked for. */
+function limitsOf({ ambient }: Maker, { id, limits, unprivileged }: ContainerSpec): Cgroups {
+  if (!unprivileged) return makeCgroups(id, limits, cgroupParent(ambient));
+  if (Object.keys(limits).length === 0) return { folders: [] };
+  throw new CniError(
+    ErrorCode.unsupportedField,
+    `limits (${Object.keys(limits).join(', ')}) are kept by control groups, which only root can make: leave them out, or run weft as root`,
+  );
 }
 
 /** Throws CniError(invalidConfig) for a source that is not there. */
@@ -190,6 +205,7 @@ function kill(pid: number): void {
 
 /** After its end: networks and cgroups go; its files, output and exit status stay. Repeatable. Returns what could not be done. */
 export async function clean(maker: Maker, id: string): Promise<CniError[]> {
+  endUserspace(folderOf(maker.ambient, id));
   await endProcesses(maker, id);
   return await detach(maker, id);
 }

@@ -61,6 +61,8 @@ export interface ContainerSpec {
   user: User;
   hostname: string;
   namespaces: readonly NamespaceKind[];
+  /** Made without root: what needs power over the host is left out. */
+  unprivileged: boolean;
   /** With a user namespace. */
   uids?: readonly IdRange[];
   gids?: readonly IdRange[];
@@ -73,6 +75,8 @@ export interface ContainerSpec {
   sysctls: Readonly<Record<string, string>>;
   /** Names of networks or paths of conflists, in the order of the interfaces. */
   networks: readonly string[];
+  /** A program that connects it without root, in place of a network. */
+  userspaceNetwork?: 'pasta' | 'slirp4netns';
   ports: readonly PortMapping[];
   dns: readonly string[];
   /** Has a terminal of its own (-t), and its input is kept open (-i). */

@@ -18,7 +18,10 @@ export const containersFolder = ({ paths }: Ambient) => join(paths.runDir, 'cont
 export const folderOf = (ambient: Ambient, id: string) => join(containersFolder(ambient), id);
 
 /** What is kept over a reboot, and what containers write: layers of images and of containers. */
-export const storeFolder = ({ env }: Ambient) => env.WEFT_STORE_DIR || '/var/lib/weft';
+export function storeFolder({ env, paths }: Ambient): string {
+  if (env.WEFT_STORE_DIR) return env.WEFT_STORE_DIR;
+  return process.geteuid?.() === 0 ? '/var/lib/weft' : join(paths.cacheDir, 'store');
+}
 
 /** The cgroup that all containers of this host are in. */
 export const cgroupParent = ({ env }: Ambient) => env.WEFT_CGROUP || CGROUP_PARENT;

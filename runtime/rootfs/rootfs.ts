@@ -35,16 +35,36 @@ export function prepareRoot(spec: ContainerSpec, folder: string, store: string):
   const { root, upper, work } = foldersOf(spec, folder, store);
   mkdirSync(root, { mode: 0o755 });
   for (const one of [upper, work]) mkdirSync(one, { recursive: true, mode: 0o755 });
+  if (spec.unprivileged) return;
   const outside = (ranges: ContainerSpec['uids']) => ranges?.find(({ inside }) => inside === 0)?.outside ?? 0;
   chownSync(upper, outside(spec.uids), outside(spec.gids));
 }
 
+/** mounts.cc: the last slot of `take`. */
+const HOST_TREE = 127;
+
 /** The monitor's steps that leave the file system mounted at `root`. */
 export function mountOfRoot(spec: ContainerSpec, folder: string, store: string): RootFileSystem {
   const { root, upper, work } = foldersOf(spec, folder, store);
+  // A user namespace may not stack layers on a tree in which mounts of others are locked: it sees the host's as it is.
+  if (spec.unprivileged && spec.root.kind === 'host') {
+    return {
+      root,
+      rootSteps: [
+        ['take', HOST_TREE, '/', ''],
+        ['place', HOST_TREE, root],
+        ['mount', 'tmpfs', `${root}/tmp`, 'tmpfs', 'nosuid,nodev', 'mode=1777'],
+      ],
+    };
+  }
   const lower = lowerFolders(spec.root, store).map(escaped).join(':');
   const options = `lowerdir=${lower},upperdir=${escaped(upper)},workdir=${escaped(work)}`;
-  return { root, rootSteps: [['mount', 'overlay', root, 'overlay', 'nodev', options]] };
+  return {
+    root,
+    rootSteps: [
+      ['mount', 'overlay', root, 'overlay', 'nodev', spec.unprivileged ? `userxattr,${options}` : options],
+    ],
+  };
 }
 
 /** Removes what a container wrote. */

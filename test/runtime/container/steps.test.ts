@@ -14,6 +14,7 @@ const SPEC: ContainerSpec = {
   user: { uid: 0, gid: 0, groups: [] },
   hostname: 'web',
   namespaces: ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup'],
+  unprivileged: false,
   root: { kind: 'host' },
   readOnly: false,
   mounts: [],
@@ -84,6 +85,24 @@ t.test('a user namespace: nobody until the root is found, then root inside', asy
     'devices are those of the host: none can be made',
   );
   t.ok(steps.some((step) => step === 'take 0 /dev/null nosuid,noexec'));
+});
+
+t.test('without root everything is done inside', async (t) => {
+  const uids = [{ inside: 0, outside: 1000, count: 1 }];
+  const spec = {
+    ...SPEC,
+    namespaces: [...SPEC.namespaces, 'user'] as const,
+    uids,
+    gids: uids,
+    unprivileged: true,
+  };
+  const steps = containerSteps(spec, { ...PREPARED, cgroups: [], unprivileged: true }).map(renderStep);
+  const clone = steps.findIndex((step) => step.startsWith('clone'));
+  t.ok(steps.indexOf('deny-groups') < clone);
+  for (const step of ['take', 'mount', 'propagation']) {
+    t.ok(steps.findIndex((one) => one.startsWith(step)) > clone, step);
+  }
+  t.equal(steps.filter((step) => step.startsWith('user ') && !step.endsWith(' keep')).length, 0);
 });
 
 t.test('only what was asked for', async (t) => {
