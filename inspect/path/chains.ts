@@ -16,7 +16,9 @@ export interface BaseChain {
 
 export type ChainResult =
   | { verdict: 'accept'; packet: Packet }
-  | { verdict: 'drop' | 'reject' | 'queue'; packet: Packet; owner: Owner; words: string };
+  | { verdict: 'drop' | 'reject' | 'queue'; packet: Packet; owner: Owner; words: string }
+  /** No rule, but what rules rest on. */
+  | { verdict: 'full'; packet: Packet; words: string; why: string };
 
 /** What one rule or chain leaves behind. `next`: go on with the next rule; `return`: with the rule after the jump. */
 type Outcome = { flow: 'next' | 'return'; packet: Packet } | { flow: 'end'; result: ChainResult };

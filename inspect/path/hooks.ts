@@ -1,12 +1,13 @@
 /** What a packet meets at one hook of netfilter: chains of all tables and families, connection tracking and translation, by priority. */
 import type { Link } from '../../netlink/link.ts';
+import type { Snapshot } from '../host/snapshot.ts';
 import type { Chain, Table, TableFamily } from '../ruleset/model.ts';
 import { type BaseChain, type ChainResult, runBaseChain } from './chains.ts';
 import type { HookView } from './fields.ts';
 import { asTranslated } from './nat.ts';
 import { endWords, type Packet } from './packet.ts';
-import { track } from './tracking.ts';
-import { type End, pass, type Walk } from './world.ts';
+import { STATUS, track } from './tracking.ts';
+import { drop, type End, pass, placeWords, type Walk } from './world.ts';
 
 /** linux/netfilter_ipv4.h, enum nf_ip_hook_priorities. */
 const PRIORITY = { conntrack: -200, destinationNat: -100, sourceNat: 100 } as const;
@@ -35,6 +36,10 @@ export function runHook(
     const result = visit(packet);
     packet = result.packet;
     if (result.verdict === 'accept') continue;
+    if (result.verdict === 'full') {
+      const { words, why } = result;
+      return { end: drop(walk, { namespace: view.snapshot.identity, packet }, words, why) };
+    }
     const { words, verdict } = result;
     const why = lossWords(verdict, words, packet);
     if (verdict === 'queue') {
@@ -112,6 +117,11 @@ function tracking(walk: Walk, { snapshot }: HookView, packet: Packet): ChainResu
   walk.tracked.set(snapshot.identity, own);
   const tracked = track(packet, own, snapshot);
   const entry = tracked.tracked?.entry;
+  const full =
+    packet.tracked === undefined && entry !== undefined && isNew(tracked)
+      ? fullTable(walk, snapshot)
+      : undefined;
+  if (full !== undefined) return { verdict: 'full', packet: tracked, ...full };
   if (entry?.found && packet.tracked === undefined) {
     const { source, destination, sourcePort, destinationPort } = entry.reply;
     walk.notes.add(
@@ -119,6 +129,30 @@ function tracking(walk: Walk, { snapshot }: HookView, packet: Packet): ChainResu
     );
   }
   return { verdict: 'accept', packet: tracked };
+}
+
+function isNew({ tracked }: Packet): boolean {
+  return tracked !== undefined && !tracked.entry.found && tracked.direction === 'original';
+}
+
+/** A new conversation needs room: where there is none, one that nobody has answered makes it, if there is such a one. */
+function fullTable(walk: Walk, snapshot: Snapshot): { words: string; why: string } | undefined {
+  const [count, most] = ['count', 'max'].map((name) =>
+    snapshot.sysctls.get(`netfilter/nf_conntrack_${name}`),
+  );
+  if (count === undefined || most === undefined || most === 0 || count < most) return undefined;
+  if (snapshot.connections.some(({ status }) => (status & STATUS.assured) === 0)) {
+    walk.assumptions.add(
+      `of ${count} tracked connections (at most ${most}) one that nobody has answered makes room`,
+    );
+    return undefined;
+  }
+  const words = `connection tracking is full: ${count} of ${most} connections`;
+  const place = placeWords(walk.world.placeOf(snapshot.identity));
+  return {
+    words,
+    why: `${place} drops every new connection silently, because ${words}: "sysctl -w net.netfilter.nf_conntrack_max=${2 * most}" on the machine, and see who opens so many ("weft nat")`,
+  };
 }
 
 /** The first packet asks the rules, once for each end; all others are rewritten as that one was. */
