@@ -4,7 +4,7 @@ import type { Door } from '../netlink/door.ts';
 import { remove } from '../plan/engine.ts';
 import { lookForLink } from '../plan/look.ts';
 import { isInsideLink } from '../plan/step.ts';
-import type { Definition, PluginConf } from './definition.ts';
+import { type Definition, linksOf, type PluginConf } from './definition.ts';
 import type { AttachmentRecord } from './record.ts';
 import type { Session } from './session.ts';
 
@@ -23,9 +23,9 @@ export async function collectInside<C extends PluginConf>(
   for (const { network, containerId, ifname, netns, sandbox, host } of stale) {
     if (host !== session.host.identity) continue;
     const attachment = { network, containerId, ifname, netns };
-    const steps = definition
-      .links({ config, attachment, args: {}, hostId: ambient.hostId() })
-      .filter(isInsideLink);
+    const steps = linksOf(definition, { config, attachment, args: {}, hostId: ambient.hostId() }).filter(
+      isInsideLink,
+    );
     if (steps.length === 0) continue;
     const container = await door.open(netns).catch(() => undefined);
     if (!container) continue;

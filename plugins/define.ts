@@ -15,6 +15,7 @@ import { addressManagement } from './address-management.ts';
 import {
   answerOf,
   type Definition,
+  linksOf,
   type PlanInput,
   type PluginConf,
   planFor,
@@ -218,18 +219,6 @@ function beyondTheLink<C extends PluginConf>(
   ];
 }
 
-/** The links' part of the plan, also of a configuration that ADD would refuse by now: names follow from the attachment alone. */
-function linksOf<C extends PluginConf>(definition: Definition<C>, request: AttachmentRequest<C>): Step[] {
-  const input = inputOf(request);
-  try {
-    return definition.links(input);
-  } catch (error) {
-    if (!(error instanceof CniError)) throw error;
-    const { cniVersion, name, type } = request.config;
-    return definition.links({ ...input, args: {}, config: { cniVersion, name, type } as C });
-  }
-}
-
 async function del<C extends PluginConf>(
   definition: Definition<C>,
   request: AttachmentRequest<C>,
@@ -250,7 +239,7 @@ async function del<C extends PluginConf>(
   const release = () => attempt(async () => ipam?.del(request));
   if (ipam?.needsLink) await release();
   // Link, then packet filter, then lease: an address that can be given out again has nothing left on the host.
-  const links = linksOf(definition, request).filter(isOwnLink);
+  const links = linksOf(definition, inputOf(request)).filter(isOwnLink);
   await attempt(() => remove(links, session));
   const { plan: adopted, foreign } = adopt(links, request.prevResult);
   for (const step of foreign ? adopted : []) {

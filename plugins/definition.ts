@@ -1,4 +1,5 @@
 import type { Ambient } from '../cni/ambient.ts';
+import { CniError } from '../cni/errors.ts';
 import type { ConfigSchema, GcRequest, NetConf } from '../cni/plugin.ts';
 import type { Attachment, Dns, Result } from '../cni/types.ts';
 import type { IpamResult } from '../ipam/ipam.ts';
@@ -77,4 +78,15 @@ export function answerOf<C extends PluginConf>(
   ipam: IpamResult,
 ): IpamResult {
   return definition.complete?.(config, ipam) ?? ipam;
+}
+
+/** The links' part of the plan, also of a configuration that ADD would refuse by now: names follow from the attachment alone. */
+export function linksOf<C extends PluginConf>(definition: Definition<C>, input: PlanInput<C>): Step[] {
+  try {
+    return definition.links(input);
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error;
+    const { cniVersion, name, type } = input.config;
+    return definition.links({ ...input, args: {}, config: { cniVersion, name, type } as C });
+  }
 }
