@@ -2,6 +2,7 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Finding } from '../../inspect/finding.ts';
 import { plural } from '../plural.ts';
+import { printable } from '../printable.ts';
 import type { Terminal } from '../terminal.ts';
 
 const COLOURS = { error: 'red', warning: 'yellow', note: 'cyan' } as const;
@@ -12,9 +13,9 @@ export async function findingLines(findings: readonly Finding[], { color }: Term
   const { createColors } = (await import('picocolors')).default;
   const colours = createColors(color);
   return findings.flatMap(({ severity, code, what, why, mend }) => [
-    `${colours[COLOURS[severity]](severity)} ${colours.bold(what)} ${colours.dim(`[${code}]`)}`,
-    `    ${why}`,
-    ...mend.map((command) => `    ${colours.dim('mend:')} ${command}`),
+    `${colours[COLOURS[severity]](severity)} ${colours.bold(printable(what))} ${colours.dim(`[${code}]`)}`,
+    `    ${printable(why)}`,
+    ...mend.map((command) => `    ${colours.dim('mend:')} ${printable(command)}`),
   ]);
 }
 

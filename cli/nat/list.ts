@@ -3,6 +3,7 @@ import { natFindings } from '../../inspect/nat/findings.ts';
 import { ruleWords, type Translation, translationWords } from '../../inspect/nat/translation.ts';
 import { containerWords, type NatEntry } from '../../inspect/nat/view.ts';
 import type { WeftContext } from '../context.ts';
+import { printable } from '../printable.ts';
 import { lines, table } from '../table.ts';
 import { findingLines, verdict } from './findings.ts';
 import { type FilterFlags, wanted } from './flags.ts';
@@ -27,7 +28,7 @@ export async function list(this: WeftContext, flags: ListFlags): Promise<Error |
     terminal.out(`${JSON.stringify({ translations, findings, unread }, null, 2)}\n`);
   } else {
     if (entries.length === 0) terminal.err('nothing rewrites addresses here\n');
-    else terminal.out(lines(...table(rightAligned([HEAD, ...entries.map(row)]))));
+    else terminal.out(lines(...table(rightAligned([HEAD, ...entries.map(row)])).map(printable)));
     const found = await findingLines(findings, terminal);
     if (found.length > 0) terminal.out(lines('', ...found));
   }

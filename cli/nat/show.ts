@@ -9,6 +9,7 @@ import { protocolName } from '../../inspect/ruleset/names.ts';
 import type { Connection, Flow } from '../../netlink/conntrack.ts';
 import { duration } from '../agent/units.ts';
 import type { WeftContext } from '../context.ts';
+import { printable } from '../printable.ts';
 import { lines, table } from '../table.ts';
 import { findingLines, verdict } from './findings.ts';
 import { entryJson } from './list.ts';
@@ -34,7 +35,9 @@ export async function show(
     }));
     terminal.out(`${JSON.stringify({ translations, findings }, null, 2)}\n`);
   } else {
-    terminal.out(lines(...entries.flatMap((entry, i) => [...(i > 0 ? [''] : []), ...screen(entry)])));
+    terminal.out(
+      lines(...entries.flatMap((entry, i) => [...(i > 0 ? [''] : []), ...screen(entry).map(printable)])),
+    );
     const found = await findingLines(findings, terminal);
     if (found.length > 0) terminal.out(lines('', ...found));
   }

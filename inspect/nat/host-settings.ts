@@ -1,4 +1,5 @@
 /** Settings of the host without which translations do nothing, or other than they seem to. */
+import { quote } from '../../plan/render.ts';
 import type { Finding } from '../finding.ts';
 import { lookUp } from '../path/routing.ts';
 import { containerAddress, type NatView } from './view.ts';
@@ -30,7 +31,7 @@ function off(family: string, sysctl: string): Finding {
     severity: 'error',
     what: `${family} forwarding is off (${sysctl} = 0)`,
     why: 'the kernel drops every packet between a container and another host; addresses are rewritten for nothing',
-    mend: [`sysctl -w ${sysctl}=1`],
+    mend: [`sysctl -w ${quote(`${sysctl}=1`)}`],
     // A host may be no router on purpose.
     safe: false,
     subject: family,
@@ -48,8 +49,9 @@ function linksOff({ entries, host }: NatView): Finding[] {
       names.add(link.name);
   }
   return [...names].map((name) => ({
-    ...off('IPv4', `net.ipv4.conf.${name}.forwarding`),
-    what: `IPv4 forwarding is off for ${name} (net.ipv4.conf.${name}.forwarding = 0)`,
+    // With slashes: a link's name may have dots.
+    ...off('IPv4', `net/ipv4/conf/${name}/forwarding`),
+    what: `IPv4 forwarding is off for ${name} (net/ipv4/conf/${name}/forwarding = 0)`,
     why: `the kernel drops every packet that containers behind ${name} send to another host`,
     subject: name,
   }));

@@ -1,5 +1,9 @@
 /** Rules and elements of containers that are gone. */
+import { parseEither } from '../../cni/prefix.ts';
+import { quote } from '../../plan/render.ts';
 import type { Finding } from '../finding.ts';
+import { splitWords } from '../ruleset/iptables-words.ts';
+import { protocolNumber } from '../ruleset/names.ts';
 import { ownerWords, type RuleRef } from './translation.ts';
 import { containerAddress, type NatEntry, type NatView } from './view.ts';
 
@@ -39,13 +43,29 @@ function removal({ element, rules }: NatEntry): string[] {
   const [rule] = rules;
   if (rule === undefined) return [];
   if (element === undefined) return rules.map(ruleRemoval);
-  const key = element.words.split(' : ')[0] ?? element.words;
-  if (rule.variant !== 'nftables') return [`ipset del ${element.set} ${key.replaceAll(' . ', ',')}`];
-  return [`nft 'delete element ${rule.family} ${rule.table} ${element.set} { ${key} }'`];
+  const key = (element.words.split(' : ')[0] ?? element.words).split(' . ');
+  if (rule.variant !== 'nftables') return [`ipset del ${quote(element.set)} ${quote(key.join(','))}`];
+  // nft has no way to write a quote inside of a name.
+  if (key.some((part) => /["'\\]/.test(part))) return [];
+  const words = key.map((part) => (isValue(part) ? part : named(part)));
+  return [`nft 'delete element ${rule.family} ${rule.table} ${element.set} { ${words.join(' . ')} }'`];
 }
 
-export function ruleRemoval({ variant, family, table, chain, handle, text }: RuleRef): string {
-  if (variant === 'nftables') return `nft delete rule ${family} ${table} ${chain} handle ${handle}`;
+/** An address, a prefix, a number, or a range of these. */
+function isValue(part: string): boolean {
+  const ends = part.split('-');
+  return parseEither(part) !== undefined || ends.every((end) => parseEither(end) ?? /^\d+$/.test(end));
+}
+
+/** A name of a link may be a word of nft's language. */
+function named(part: string): string {
+  return protocolNumber(part) === undefined ? `"${part}"` : part;
+}
+
+function ruleRemoval({ variant, family, table, chain, handle, text }: RuleRef): string {
+  if (variant === 'nftables')
+    return `nft delete rule ${family} ${quote(table)} ${quote(chain)} handle ${handle}`;
   const program = `${family === 'ip' ? 'iptables' : 'ip6tables'}-${variant === 'iptables-nft' ? 'nft' : 'legacy'}`;
-  return `${program} -t ${table} -D ${chain} ${text}`;
+  // What iptables-save quotes is no shell's word: a comment may have anything in it.
+  return [program, '-t', table, '-D', ...[chain, ...splitWords(text)].map(quote)].join(' ');
 }

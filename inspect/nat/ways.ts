@@ -1,5 +1,6 @@
 /** The way between the host and its containers: whether packets that are rewritten come back, and fit. */
 import type { Link } from '../../netlink/link.ts';
+import { quote } from '../../plan/render.ts';
 import type { Finding } from '../finding.ts';
 import type { Sketch, Snapshot } from '../host/snapshot.ts';
 import { lookUp } from '../path/routing.ts';
@@ -98,7 +99,8 @@ function secondUplinks({ host, entries }: NatView): Finding[] {
 
 const reversePath = (link: string) => ({
   code: 'rp-filter-drops',
-  mend: [`sysctl -w net.ipv4.conf.${link}.rp_filter=2`],
+  // With slashes: a link's name may have dots.
+  mend: [`sysctl -w ${quote(`net/ipv4/conf/${link}/rp_filter=2`)}`],
   safe: false,
 });
 
@@ -114,7 +116,7 @@ export function mtuMismatch(view: NatView): Finding[] {
         severity: 'error',
         what: `container ${container}: ${inside.name} has MTU ${inside.mtu}, and ${narrow.name} on the host only ${narrow.mtu}`,
         why: 'packets between both sizes are dropped without a word to the sender: connections hang as soon as they carry data',
-        mend: [`ip link set ${narrow.name} mtu ${inside.mtu}`],
+        mend: [`ip link set ${quote(narrow.name)} mtu ${inside.mtu}`],
         subject: container,
       });
       continue;

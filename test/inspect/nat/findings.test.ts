@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { printable } from '../../../cli/printable.ts';
 import type { Container } from '../../../inspect/containers.ts';
 import type { Finding } from '../../../inspect/finding.ts';
 import type { Snapshot } from '../../../inspect/host/snapshot.ts';
@@ -171,8 +172,8 @@ t.test('what a container left behind', async (t) => {
   });
   t.strictSame(brief(gone), ['warning nat-without-container c1']);
   t.strictSame(gone[0]?.mend, [
-    'iptables-nft -t nat -D WEFT-PORTS -p tcp -m tcp --dport 8080 -m comment --comment "podnet c1 eth0" -j DNAT --to-destination 10.1.0.5:80',
-    'iptables-nft -t nat -D WEFT-podnet -s 10.1.0.5/32 -m comment --comment "c1 eth0" -j MASQUERADE --random-fully',
+    "iptables-nft -t nat -D WEFT-PORTS -p tcp -m tcp --dport 8080 -m comment --comment 'podnet c1 eth0' -j DNAT --to-destination 10.1.0.5:80",
+    "iptables-nft -t nat -D WEFT-podnet -s 10.1.0.5/32 -m comment --comment 'c1 eth0' -j MASQUERADE --random-fully",
   ]);
   t.ok(gone[0]?.safe);
   const reference = [
@@ -182,6 +183,16 @@ t.test('what a container left behind', async (t) => {
   const others = told({ tables: tables([':CNI-DN-0123456789abcdef01234 - [0:0]', ...OURS, ...reference]) });
   t.strictSame(brief(others), ['warning nat-without-container r1']);
   t.notOk(others[0]?.safe, 'it is not ours to take away');
+});
+
+t.test('what mends is one command, whatever a comment says', async (t) => {
+  const evil = '-A WEFT-podnet -s 10.1.0.66/32 -m comment --comment "$(reboot);`id` eth0" -j MASQUERADE';
+  const [finding] = told({ tables: tables([...OURS, evil]) });
+  t.match(finding, { code: 'nat-without-container', subject: '$(reboot);`id`' });
+  t.strictSame(finding?.mend, [
+    "iptables-nft -t nat -D WEFT-podnet -s 10.1.0.66/32 -m comment --comment '$(reboot);`id` eth0' -j MASQUERADE",
+  ]);
+  t.equal(printable('a\u001b[2Jb\nc'), 'a\ufffd[2Jb\ufffdc', 'nor does it get to the terminal');
 });
 
 t.test('ways that do not lead back, or are too narrow', async (t) => {
@@ -194,7 +205,7 @@ t.test('ways that do not lead back, or are too narrow', async (t) => {
     sysctls: { 'ipv4/conf/all/rp_filter': 1 },
   });
   t.strictSame(brief(elsewhere), ['error rp-filter-drops c1']);
-  t.strictSame(elsewhere[0]?.mend, ['sysctl -w net.ipv4.conf.cni0.rp_filter=2']);
+  t.strictSame(elsewhere[0]?.mend, ['sysctl -w net/ipv4/conf/cni0/rp_filter=2']);
   const two = {
     links: { uplink: {}, cni0: { kind: 'bridge' }, veth1: { peer: 'c1:eth0', in: 'cni0' }, second: {} },
     addresses: { uplink: ['192.0.2.200/24'], cni0: ['10.1.0.1/24'], second: ['203.0.113.2/24'] },
