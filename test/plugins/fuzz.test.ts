@@ -206,7 +206,15 @@ const config = fc.record({
   enabledad: field(true),
   disableContainerInterface: field(true),
   portIsolation: field(true),
-  mode: field('l3', 'l2'),
+  mode: field('l3', 'l2', 'passthru'),
+  master: field('lan0', ''),
+  linkInContainer: field(true),
+  bcqueuelen: field(0, 500),
+  vlanId: field(5),
+  device: field('dev0', ''),
+  hwaddr: field('02:00:00:00:00:08'),
+  kernelpath: field('/sys/devices/none'),
+  vrfname: field('blue'),
   vni: field(7, 16777216),
   pool: field('10.1.0.0/16', '10.1.0.0/16', 'x'),
   pools: field([{ prefix: '10.1.0.0/16', hostLength: 24 }], [{ prefix: 'fd00:1::/48' }]),
@@ -240,7 +248,8 @@ const config = fc.record({
 });
 const plugin = fc.constantFrom<PluginName>(
   ...(['bridge', 'bridge', 'ptp', 'host-local', 'static', 'loopback', 'vxlan', 'routed'] as const),
-  ...(['portmap', 'tuning', 'firewall', 'bandwidth', 'sbr'] as const),
+  ...(['macvlan', 'ipvlan', 'vlan', 'host-device', 'dummy'] as const),
+  ...(['portmap', 'tuning', 'firewall', 'bandwidth', 'sbr', 'vrf'] as const),
 );
 const command = fc.constantFrom<Command>('ADD', 'ADD', 'DEL', 'CHECK', 'GC', 'STATUS');
 const args = fc.constantFrom(
