@@ -15,7 +15,8 @@ const list = buildCommand<ListFlags, [], WeftContext>({
       'One line for each rule, or for each element of a set or map where a rule asks one: masquerades and published ports\n' +
       'of weft, of the reference plugins, of Docker, kube-proxy and everybody else, read from nf_tables and both iptables.\n' +
       'WHO is told from names and comments in the kernel. Rules of NAT see the first packet of each connection: that is what\n' +
-      'PACKETS and BYTES count, with a * where one counter is of several lines. LIVE: connections that are rewritten so now.\n' +
+      'PACKETS and BYTES count, with a * where one counter is of several lines. LIVE: connections that are rewritten so now;\n' +
+      'what they carried stands with a ~ where no rule counts, and the kernel does (net.netfilter.nf_conntrack_acct).\n' +
       'Exit status 1 where something found is an error: packets are lost now.',
   },
 });

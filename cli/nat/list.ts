@@ -2,6 +2,7 @@
 import { natFindings } from '../../inspect/nat/findings.ts';
 import { ruleWords, type Translation, translationWords } from '../../inspect/nat/translation.ts';
 import { containerWords, type NatEntry } from '../../inspect/nat/view.ts';
+import type { Counters } from '../../inspect/ruleset/model.ts';
 import type { WeftContext } from '../context.ts';
 import { printable } from '../printable.ts';
 import { lines, table } from '../table.ts';
@@ -53,11 +54,22 @@ export function short(id: string): string {
   return /^[0-9a-f]{32,}$/.test(id) ? id.slice(0, 12) : id;
 }
 
-/** A counter that several translations share says nothing of one of them. */
-function counterCells({ counters, shared }: Translation): string[] {
-  if (counters === undefined) return ['-', '-'];
-  const mark = shared > 1 ? '*' : '';
-  return [`${counters.packets}${mark}`, `${counters.bytes}${mark}`];
+/** A counter that several translations share says nothing of one of them; without one, the connections may have counted. */
+function counterCells(entry: NatEntry): string[] {
+  const { counters, shared } = entry;
+  const mark = counters === undefined ? '~' : shared > 1 ? '*' : '';
+  const found = counters ?? trafficOf(entry);
+  return found === undefined ? ['-', '-'] : [`${found.packets}${mark}`, `${found.bytes}${mark}`];
+}
+
+/** What the connections that live carried, both ways; undefined where the kernel does not count (nf_conntrack_acct). */
+export function trafficOf({ connections }: NatEntry): Counters | undefined {
+  const counted = connections.flatMap(({ counters }) => counters ?? []);
+  if (counted.length === 0) return undefined;
+  return {
+    packets: counted.reduce((sum, { packets }) => sum + packets, 0),
+    bytes: counted.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }
 
 function by({ rules, element }: Translation): string {
@@ -76,10 +88,12 @@ function rightAligned(rows: readonly (readonly string[])[]): string[][] {
 /** Stable names for scripts. */
 export function entryJson(entry: NatEntry) {
   const { container, connections, ...translation } = entry;
+  const traffic = trafficOf(entry);
   return {
     what: translationWords(entry),
     ...translation,
     ...(container ? { container: container.id } : {}),
     live: connections.length,
+    ...(traffic ? { traffic } : {}),
   };
 }

@@ -57,25 +57,35 @@ function linksOff({ entries, host }: NatView): Finding[] {
   }));
 }
 
+/** Harmless where nothing forwarded is dropped, which is how the kernel begins. */
 export function bridgeCallsIptables({ host }: NatView): Finding[] {
   const bridges = host.links.filter(({ kind }) => kind === 'bridge').map(({ name }) => name);
   const on = (['iptables', 'ip6tables'] as const).filter(
-    (program) => host.sysctls.get(`bridge/bridge-nf-call-${program}`) === 1,
+    (program) => host.sysctls.get(`bridge/bridge-nf-call-${program}`) === 1 && dropsForwarded(host, program),
   );
   if (bridges.length === 0 || on.length === 0) return [];
   return [
     {
       code: 'bridge-nf-call',
       severity: 'note',
-      what: `frames between ports of one bridge go through ${on.join(' and ')} (net.bridge.bridge-nf-call-${on[0]} = 1)`,
+      what: `frames between ports of one bridge go through ${on.join(' and ')} (net.bridge.bridge-nf-call-${on[0]} = 1), whose FORWARD drops`,
       why:
-        `rules about forwarded packets hold between containers of one bridge, too (${bridges.slice(0, 5).join(', ')}): a FORWARD policy of DROP ` +
-        'parts them, NAT may rewrite their addresses. kube-proxy needs it; else it is better off',
+        `containers of one bridge (${bridges.slice(0, 5).join(', ')}) reach each other only where a rule lets them, and NAT may rewrite their ` +
+        'addresses. kube-proxy needs it on; elsewhere it is better off',
       mend: on.map((program) => `sysctl -w net.bridge.bridge-nf-call-${program}=0`),
       safe: false,
       subject: 'bridge-nf-call-iptables',
     },
   ];
+}
+
+function dropsForwarded({ ruleset }: NatView['host'], program: 'iptables' | 'ip6tables'): boolean {
+  const family = program === 'iptables' ? 'ip' : 'ip6';
+  return ruleset.tables.some(
+    (table) =>
+      (table.family === family || table.family === 'inet') &&
+      table.chains.some(({ base }) => base?.hook === 'forward' && base.policy === 'drop'),
+  );
 }
 
 /** Of the table's size. */
