@@ -2,6 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { wayUnderTest } from '../support/agent.ts';
+import { makeSegment } from '../support/dhcp-server.ts';
 import { cachedResults, execIn, ip, leases, links, makeHost, ping } from '../support/host.ts';
 import { calls, expectWay, fillBin } from '../support/plugins.ts';
 import { setUpPodman } from './podman.ts';
@@ -51,5 +53,23 @@ t.test('podman network create -d macvlan', async (t) => {
   t.strictSame(await cachedResults(host), []);
   await podman('network', 'rm', 'lan');
   t.strictSame(await links(h), ['lan0', 'lan1', 'lo']);
+
+  const way = wayUnderTest();
+  const needsAgent = way !== 'agent' && way !== 'mixed' && 'leases need an agent, which renews them';
+  await t.test(
+    'without a subnet, addresses are those of the DHCP server',
+    { skip: needsAgent },
+    async (t) => {
+      const segment = await makeSegment(host, 'br7');
+      await segment.start('dnsmasq', ['--dhcp-range=10.7.0.50,10.7.0.99,255.255.255.0,120']);
+      await podman('network', 'create', '--disable-dns', '-d', 'macvlan', '-o', 'parent=br7', 'leased');
+      await run('--name', 'three', '--network', 'leased');
+      const { Networks, SandboxKey } = (await inspect('container', 'three')).NetworkSettings;
+      t.match(Networks.leased, { IPAddress: /^10\.7\.0\.[5-9]\d$/, Gateway: '10.7.0.1' });
+      t.ok(await ping(host.seenFromMachine(SandboxKey), '10.7.0.1'));
+      await podman('rm', '--force', '--time', '0', 'three');
+      await podman('network', 'rm', 'leased');
+    },
+  );
   await expectWay(t, host);
 });

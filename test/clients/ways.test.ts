@@ -22,7 +22,7 @@ const SUITES: readonly (readonly [suite: string, ...ways: Way[]])[] =
         ['containerd', 'agent', 'mixed'],
         ['cri', 'agent'],
         ['podman', 'agent'],
-        ['podman-macvlan', 'mixed'],
+        ['podman-macvlan', 'agent'],
         ['libcni', 'agent', 'mixed'],
       ];
 
