@@ -93,6 +93,8 @@ class Run {
     if (site === undefined) throw new Error('the sender is none of the namespaces to look into');
     const target = { ...tuple, size, protocol: protocolNumber(tuple.protocol) };
     const probe = await openProbe(site.ns, target, (errno) => {
+      // A connection that has not begun yet is looked at as well.
+      if (errno === 'ENOTCONN') return;
       this.#refused ??= errno;
       this.#look();
     });
