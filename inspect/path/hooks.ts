@@ -41,7 +41,8 @@ export function runHook(
       return { end: drop(walk, { namespace: view.snapshot.identity, packet }, words, why) };
     }
     const { words, verdict } = result;
-    const why = lossWords(verdict, words, packet);
+    const place = placeWords(walk.world.placeOf(view.snapshot.identity));
+    const why = lossWords(place, verdict, words, packet);
     if (verdict === 'queue') {
       walk.assumptions.add('the program behind the queue lets it through');
       continue;
@@ -53,10 +54,10 @@ export function runHook(
   return { packet };
 }
 
-function lossWords(verdict: string, words: string, { tuple }: Packet): string {
+function lossWords(place: string, verdict: string, words: string, { tuple }: Packet): string {
   const end = endWords(tuple.destination, tuple.destinationPort);
-  const answer = verdict === 'reject' ? 'refuses it, and says so to the sender' : 'drops it silently';
-  return `the firewall ${answer}: ${words} (packet to ${end}). Change that rule, or put one before it that accepts`;
+  const does = verdict === 'reject' ? 'refuses it, and says so to the sender' : 'drops it silently';
+  return `${place} ${does}: ${words} (packet to ${end}). Change that rule, or put one before it in its chain that accepts`;
 }
 
 function stationsAt(walk: Walk, view: HookView, family: 'ip' | 'bridge' | 'netdev'): Station[] {

@@ -224,7 +224,7 @@ t.test('what nobody can know: both ways are told', async (t) => {
   const { there } = ask(routed({ tables }), 'client', '10.0.2.2');
   t.match(there.outcome, 'delivered');
   t.match(there.assumptions.join(), /rule "sometimes" of chain f of table inet f does not match/);
-  t.match(there.notes.join(), /if rule "sometimes".*matches after all: the firewall drops it silently/);
+  t.match(there.notes.join(), /if rule "sometimes".*matches after all: router drops it silently/);
   const limited = [
     rule([{ unknown: 'limit rate 10/second' }], [verdict('accept')], 'few'),
     rule([], [verdict('drop')]),
