@@ -10,6 +10,7 @@ const TABLES: Names = [
   [/^weft$/, { who: 'weft' }],
   [/^weft-ports$/, { who: 'weft', plugin: 'portmap' }],
   [/^weft-forward$/, { who: 'weft', plugin: 'firewall' }],
+  [/^weft-forward$/, { who: 'weft', plugin: 'firewall' }],
   [/^cni_plugins_masquerade$/, { who: 'cni' }],
   [/^cni_hostport$/, cni('portmap')],
   [/^cni_bandwidth/, cni('bandwidth')],

@@ -1,5 +1,6 @@
 /** Whose tables, chains, rules and elements are: told from their names and comments, never from files. */
 import { contains, type Prefix, parseEither } from '../cni/prefix.ts';
+import { ADMIN, FORWARD_TABLE } from '../firewall/forward-ruleset.ts';
 import { FILTER_TABLE } from '../firewall/mac-filter-ruleset.ts';
 import { PORTS_TABLE } from '../firewall/ports-ruleset.ts';
 import { NOBODY, type Owner } from './owner.ts';
@@ -45,6 +46,8 @@ function ownedTable(table: Table): Table {
 
 /** Whose a chain is; NOBODY for those of the kernel's hooks in shared tables. */
 export function chainOwner(table: Pick<Table, 'variant' | 'name'>, chain: string): Owner {
+  // What is in the administrator's chain is a person's.
+  if (table.variant === 'nftables' && table.name === FORWARD_TABLE && chain === ADMIN) return NOBODY;
   const whole = tableOwner(table);
   const named = ownerOfChain(chain);
   const owner = whole.who === NOBODY.who ? (named ?? whole) : whole;
@@ -130,7 +133,7 @@ function ownedSet(table: Table, set: NamedSet, whole: Owner): NamedSet {
 
 function elementOwner(table: Table, set: NamedSet, { comment = '', verdict }: Element, own: Owner): Owner {
   if (own.who !== 'weft') return own;
-  if (table.name === PORTS_TABLE) return { ...own, ...threeWords(comment) };
+  if (table.name === PORTS_TABLE || table.name === FORWARD_TABLE) return { ...own, ...threeWords(comment) };
   if (table.family === 'bridge' && table.name === FILTER_TABLE)
     return { ...own, ...filterMark(set.name, comment) };
   const network =

@@ -2,6 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { renderNftables } from '../../../firewall/forward-ruleset.ts';
+import { renderFilter } from '../../../firewall/mac-filter-ruleset.ts';
+import { renderCommands as renderMasquerade } from '../../../firewall/nftables-ruleset.ts';
+import { ownerMark } from '../../../firewall/ownership.ts';
+import { publicationMark, renderPorts } from '../../../firewall/ports-ruleset.ts';
 import type { Chain, Rule, Ruleset } from '../../../inspect/ruleset/model.ts';
 import { readRuleset } from '../../../inspect/ruleset/read.ts';
 import { openDoor } from '../../../netlink/namespace.ts';
@@ -36,6 +41,9 @@ async function load(t: Test, host: Host, file: string, restore = 'iptables-nft-r
   t.strictSame(ruleset.unread, [], `all of ${file} is read`);
   return ruleset;
 }
+
+const attachment = (containerId: string) => ({ network: 'podnet', containerId, ifname: 'eth0' });
+const port = { protocol: 'tcp', family: 4, hostPort: 80, address: '10.1.0.5', containerPort: 80 } as const;
 
 const chainsOf = ({ tables }: Ruleset): Chain[] => tables.flatMap(({ chains }) => chains);
 const rulesOf = (ruleset: Ruleset): Rule[] => chainsOf(ruleset).flatMap(({ rules }) => rules);
@@ -191,6 +199,57 @@ t.test('rules of real programs', async (t) => {
       owner: { who: 'calico' },
     });
     t.match(rule(calico, '-i cali+').matches[0], { fields: ['iifname'], values: [{ text: 'cali*' }] });
+  });
+
+  await t.test('ours, as all our plugins make them', async (t) => {
+    const { netns } = await host.container();
+    const [c1, c2] = [attachment('c1'), attachment('c2')];
+    const commands = [
+      ...renderMasquerade({ ...c1, sources: ['10.1.0.5', 'fd00::5'], except: ['10.1.0.0/16'] }),
+      ...renderPorts({ ...c1, links: ['cni0'], subnets: [], sourceNat: 'needed', ports: [port] }),
+      ...renderNftables({
+        ...c1,
+        addresses: [{ family: 4, address: '10.1.0.5' }],
+        adminChain: 'x',
+        policy: 'isolated',
+        link: 'cni0',
+        required: 'rules',
+      }),
+      ...renderFilter({ ...c1, port: 'veth1', mac: '02:00:00:00:00:01' }),
+      `nft 'add rule inet weft-forward admin ip saddr 192.0.2.1 drop'`,
+      'iptables-nft -t nat -N WEFT-PORTS',
+      'iptables-nft -t nat -N WEFT-podnet',
+      `iptables-nft -t nat -A WEFT-PORTS -p tcp --dport 81 -m comment --comment '${publicationMark(c2)}' -j DNAT --to-destination 10.1.0.6:80`,
+      `iptables-nft -t nat -A WEFT-podnet -s 10.1.0.6 -m comment --comment '${ownerMark(c2)}' -j MASQUERADE`,
+    ];
+    await execIn(netns, 'sh', ['-e', '-c', commands.join('\n')]);
+    const ruleset = await read(netns);
+    const others = rulesOf(ruleset).filter(({ owner }) => owner.who !== 'weft');
+    t.strictSame(
+      others.map(({ text }) => text),
+      ['ip saddr 192.0.2.1 drop'],
+      "all but the administrator's",
+    );
+    const elements = ruleset.tables.flatMap(({ sets }) =>
+      [...sets.values()].flatMap((set) => set.elements.map((element) => ({ set: set.name, ...element }))),
+    );
+    const owned = elements.filter(
+      ({ owner }) => owner.containerId === 'c1' && owner.ifname === 'eth0' && owner.network === 'podnet',
+    );
+    const ownedSets = [...new Set(owned.map(({ set }) => set))].sort();
+    t.strictSame(ownedSets, [
+      'allowed',
+      'apart4',
+      'guarded',
+      'let4',
+      'masquerade4',
+      'masquerade6',
+      'near4',
+      'own4',
+      'ports4',
+    ]);
+    t.strictSame(rule(ruleset, '--dport 81').owner, { who: 'weft', plugin: 'portmap', ...c2 });
+    t.strictSame(rule(ruleset, '-s 10.1.0.6/32').owner, { who: 'weft', ...c2 });
   });
 
   await t.test('without nft', async (t) => {
