@@ -18,6 +18,7 @@ import { agent, completion, demo, plan, status, top, version } from './commands.
 import { containerCommands } from './container/commands.ts';
 import { withCommandApart } from './container/words.ts';
 import { UsageError, type WeftContext } from './context.ts';
+import { doctor } from './doctor/commands.ts';
 import { nat } from './nat/commands.ts';
 import { net } from './net/commands.ts';
 import { network } from './network/commands.ts';
@@ -37,6 +38,7 @@ EXAMPLES
   weft status                                  whether this host is well
   weft network show podnet                     which hosts a network between hosts has
   weft nat                                     what rewrites addresses here, whose it is, what looks wrong
+  weft doctor                                  what is wrong here, why it matters, what mends it
   weft demo bridge                             two containers, a host and the outside, simulated
   eval "$(weft completion bash)"               completion for this shell
 
@@ -67,6 +69,7 @@ export function weftApplication(debug = false): Application<WeftContext> {
       plan,
       status,
       trace,
+      doctor,
       top,
       agent,
       demo,

@@ -101,31 +101,12 @@ export class Collector {
       if (standing.is !== 'dead') return;
       const record = readRecord(entry.file);
       if (record === undefined) return;
-      const problem = await this.#del(record);
+      const problem = await detach(record, this.#options.door);
       const { network, ifname } = record;
       const what = { network, containerId, ifname, reason: standing.proof };
       if (problem === undefined) hooks.collected(what);
       else this.#sayOnce(`${entry.file} ${problem}`, entry, `its DEL failed: ${problem}`);
     });
-  }
-
-  /** Returns what went wrong. */
-  async #del({
-    plugin: name,
-    containerId,
-    ifname,
-    env,
-    input,
-  }: AttachmentRecord): Promise<string | undefined> {
-    if (!isPluginName(name)) return `there is no plugin ${name}`;
-    const variables = {
-      ...env,
-      ...{ CNI_COMMAND: 'DEL', CNI_CONTAINERID: containerId, CNI_IFNAME: ifname, CNI_NETNS: '' },
-    };
-    const ambient = { ...realAmbient(variables), input: async () => input };
-    const plugin = await loadPlugin(name, { door: this.#options.door });
-    const { status, stdout } = await runPlugin(plugin, ambient);
-    return status === 0 ? undefined : stdout.replaceAll(/\s+/g, ' ').trim();
   }
 
   #sayOnce(key: string, { record }: Entry, reason: string): void {
@@ -134,4 +115,20 @@ export class Collector {
     const { network, containerId, ifname } = record;
     this.#options.hooks.left({ network, containerId, ifname, reason });
   }
+}
+
+/** Runs an attachment's own DEL, without its namespace. Returns what went wrong. */
+export async function detach(
+  { plugin: name, containerId, ifname, env, input }: AttachmentRecord,
+  door: Door,
+): Promise<string | undefined> {
+  if (!isPluginName(name)) return `there is no plugin ${name}`;
+  const variables = {
+    ...env,
+    ...{ CNI_COMMAND: 'DEL', CNI_CONTAINERID: containerId, CNI_IFNAME: ifname, CNI_NETNS: '' },
+  };
+  const ambient = { ...realAmbient(variables), input: async () => input };
+  const plugin = await loadPlugin(name, { door });
+  const { status, stdout } = await runPlugin(plugin, ambient);
+  return status === 0 ? undefined : stdout.replaceAll(/\s+/g, ' ').trim();
 }

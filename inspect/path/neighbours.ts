@@ -4,6 +4,7 @@ import type { Neighbour } from '../../netlink/neighbour.ts';
 import type { Snapshot } from '../host/snapshot.ts';
 import type { Packet } from './packet.ts';
 import { type Endpoint, segmentBehind, whoHas } from './segment.ts';
+import { whySilent } from './silence.ts';
 import { drop, type End, pass, placeWords, type Walk } from './world.ts';
 
 const IFF_NOARP = 0x80;
@@ -94,7 +95,8 @@ function ask(
   const version = packet.tuple.family === 4 ? 'ARP' : 'neighbour discovery';
   const why =
     `${placeWords(walk.world.placeOf(snapshot.identity))} asks for ${nextHop} on ${link.name} (${version}), and ${asked}: ` +
-    `is the address right, is its owner up and on the same network? See "ip neigh show ${nextHop}"`;
+    (whySilent(walk.world, snapshot.identity, link, nextHop) ??
+      `is the address right, is its owner up and on the same network? See "ip neigh show ${nextHop}"`);
   return { end: drop(walk, { namespace: snapshot.identity, packet }, reason, why, { outcome: 'lost' }) };
 }
 

@@ -28,6 +28,7 @@ const COMMANDS = [
   'plan',
   'status',
   'trace',
+  'doctor',
   'top',
   'agent',
   'demo',

@@ -1,0 +1,218 @@
+/** Broken hosts: one bridge network with published ports, broken in one typical way after the other. */
+import t from 'tap';
+import { type Broken, holdTo, makeLab } from './lab.ts';
+
+const OUTSIDE = '198.51.100.2';
+const UPLINK = '198.51.100.1';
+const DB = '10.88.0.3';
+
+const RULES: readonly Broken[] = [
+  {
+    name: 'forwarding off',
+    break: 'sysctl -qw net.ipv4.ip_forward=0',
+    mend: 'sysctl -qw net.ipv4.ip_forward=1',
+    code: 'forwarding-off',
+    what: /IPv4 forwarding is off/,
+    trace: { from: 'web', to: OUTSIDE, says: /does not forward/ },
+  },
+  {
+    name: 'a stray DROP in nft',
+    break: `nft 'add table inet stray { chain wall { type filter hook forward priority 0; ip saddr 10.88.0.0/24 drop; }; }'`,
+    mend: 'nft delete table inet stray',
+    code: 'rule-drops',
+    what: /inet stray wall: ip saddr 10\.88\.0\.0\/24 drop/,
+    trace: { from: 'web', to: OUTSIDE, says: /ip saddr 10\.88\.0\.0\/24 drop/ },
+  },
+  {
+    name: 'a stray DROP in iptables',
+    break: 'iptables-nft -I FORWARD -s 10.88.0.0/24 -j DROP',
+    mend: 'nft delete table ip filter',
+    code: 'rule-drops',
+    what: /ip filter FORWARD: -s 10\.88\.0\.0\/24 -j DROP/,
+    trace: { from: 'web', to: OUTSIDE, says: /-s 10\.88\.0\.0\/24 -j DROP/ },
+  },
+  {
+    name: 'a policy of DROP between neighbours, by bridge-nf-call-iptables',
+    break:
+      'sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -o uplink -j ACCEPT; iptables-nft -A FORWARD -i uplink -j ACCEPT',
+    mend: 'nft delete table ip filter',
+    code: 'rule-drops',
+    what: /ip filter FORWARD: policy drop/i,
+    trace: { from: 'web', to: DB, says: /policy drop/i },
+  },
+  {
+    name: 'strict reverse path, and the way back elsewhere',
+    break: 'sysctl -qw net.ipv4.conf.pods0.rp_filter=1; ip route add 10.88.0.2/32 via 198.51.100.2',
+    mend: 'sysctl -qw net.ipv4.conf.pods0.rp_filter=0; ip route del 10.88.0.2/32',
+    code: 'rp-filter-drops',
+    what: /rp_filter of pods0 drops what container web sends/,
+    trace: { from: 'web', to: OUTSIDE, says: /rp_filter|reverse path/ },
+  },
+  {
+    name: 'the masquerade deleted',
+    break: 'nft delete table inet weft',
+    mend: '$MEND',
+    code: 'rules-missing',
+    what: /container web on network podnet lacks .*masquerade/,
+    trace: { from: 'web', to: OUTSIDE, says: /masquerade|knows? no way back|no route to 10\.88\.0\.2/ },
+  },
+  {
+    name: 'a stale connection of UDP',
+    break:
+      'conntrack -I -p udp -s 198.51.100.2 -d 198.51.100.1 --sport 4000 --dport 5353 --reply-src 198.51.100.1 --reply-dst 198.51.100.2 --timeout 600 >/dev/null 2>&1',
+    mend: 'conntrack -D -p udp --orig-dst 198.51.100.1 --orig-port-dst 5353 >/dev/null 2>&1',
+    code: 'conntrack-stale',
+    what: /udp 5353 .*still goes to 198\.51\.100\.1/,
+    trace: {
+      from: 'outside',
+      to: `${UPLINK}:5353/udp`,
+      sourcePort: 4000,
+      says: /tracked connection of 198\.51\.100\.2:4000/,
+    },
+  },
+  {
+    name: 'a full table of connections',
+    break:
+      'conntrack -I -p udp -s 192.0.2.9 -d 192.0.2.8 --sport 1 --dport 1 --timeout 600 >/dev/null 2>&1; sysctl -qw net.netfilter.nf_conntrack_max=1',
+    mend: 'sysctl -qw net.netfilter.nf_conntrack_max=262144; conntrack -D -p udp -s 192.0.2.9 >/dev/null 2>&1',
+    code: 'conntrack-full',
+    what: /table of connections is full/,
+    trace: { from: 'web', to: OUTSIDE, says: /nf_conntrack_max|table (of connections )?is full/ },
+  },
+  {
+    name: 'a published port shadowed by an earlier rule',
+    break: `nft 'add table ip early { chain pre { type nat hook prerouting priority -110; tcp dport 8080 dnat to 10.88.0.3:80; }; }'`,
+    mend: 'nft delete table ip early',
+    code: 'port-owned-twice',
+    what: /tcp 8080 has two owners/,
+    trace: { from: 'outside', to: `${UPLINK}:8080`, says: /tcp dport 8080 dnat to 10\.88\.0\.3:80/ },
+  },
+  {
+    name: 'both iptables in use',
+    break:
+      'iptables-nft -A INPUT -p tcp --dport 1 -j ACCEPT; iptables-legacy -A INPUT -p tcp --dport 2 -j ACCEPT',
+    mend: 'nft delete table ip filter; iptables-legacy -D INPUT -p tcp --dport 2 -j ACCEPT',
+    code: 'iptables-both-variants',
+    what: /iptables-nft in ip filter; iptables-legacy in ip filter/,
+    severity: 'warning',
+  },
+  {
+    name: 'an element without a container',
+    break: `nft 'add element inet weft masquerade4 { 10.88.0.77 comment "gone eth0" : jump masq-podnet }'`,
+    mend: `nft 'delete element inet weft masquerade4 { 10.88.0.77 }'`,
+    code: 'nat-without-container',
+    what: /nobody here has 10\.88\.0\.77/,
+    severity: 'warning',
+  },
+  {
+    name: 'route_localnet off',
+    break: 'sysctl -qw net.ipv4.conf.pods0.route_localnet=0',
+    mend: 'sysctl -qw net.ipv4.conf.pods0.route_localnet=1',
+    code: 'attachment-incomplete',
+    what: /route_localnet/,
+    trace: { from: 'host', to: '127.0.0.1:8080', says: /route_localnet/ },
+  },
+];
+
+const LINKS: readonly Broken[] = [
+  {
+    name: "the host's end of a veth down",
+    break: 'ip link set $WEB down',
+    mend: 'ip link set $WEB up',
+    code: 'link-down',
+    what: /the host's end of eth0 of container web, is down/,
+    trace: { from: 'web', to: OUTSIDE, says: /is down: "ip link set veth\S+ up"/ },
+  },
+  {
+    name: "the host's end of a veth out of its bridge",
+    break: 'ip link set $WEB nomaster',
+    mend: 'ip link set $WEB master pods0',
+    code: 'port-out-of-bridge',
+    what: /of container web, is in no bridge; its network is on pods0/,
+    trace: { from: 'web', to: OUTSIDE, says: /which leads to container web, is not in pods0/ },
+  },
+  {
+    name: 'isolated ports',
+    break: 'bridge link set dev $WEB isolated on; bridge link set dev $DB isolated on',
+    mend: 'bridge link set dev $WEB isolated off; bridge link set dev $DB isolated off',
+    code: 'port-isolated',
+    what: /container web, is an isolated port of pods0/,
+    severity: 'warning',
+    trace: { from: 'web', to: DB, says: /isolated/ },
+  },
+  {
+    name: 'the bridge has another address',
+    break: 'ip addr del 10.88.0.1/24 dev pods0; ip addr add 10.88.0.254/24 dev pods0',
+    mend: 'ip addr del 10.88.0.254/24 dev pods0; ip addr add 10.88.0.1/24 dev pods0',
+    code: 'gateway-gone',
+    what: /pods0 has not 10\.88\.0\.1, which is the gateway of container web and of 1 more/,
+    trace: { from: 'web', to: OUTSIDE, says: /asks for 10\.88\.0\.1 on eth0/ },
+  },
+  {
+    name: 'a route more exact, through elsewhere',
+    break: 'ip route add 10.88.0.0/28 via 198.51.100.2',
+    mend: 'ip route del 10.88.0.0/28',
+    code: 'route-elsewhere',
+    what: /10\.88\.0\.\d\/24 .*behind pods0, and the host sends what is for it by uplink \(route 10\.88\.0\.0\/28\)/,
+    trace: { from: 'outside', to: `${UPLINK}:8080`, says: /10\.88\.0\.0\/28 via 198\.51\.100\.2/ },
+  },
+  {
+    name: 'a wrong neighbour',
+    break: 'ip neigh replace 10.88.0.2 lladdr 02:00:00:00:00:99 dev pods0 nud permanent',
+    mend: 'ip neigh del 10.88.0.2 dev pods0',
+    code: 'neighbour-wrong',
+    what: /10\.88\.0\.2 by 02:00:00:00:00:99, for ever \(on pods0\); container web has it/,
+    trace: { from: 'host', to: '10.88.0.2', says: /02:00:00:00:00:99/ },
+  },
+  {
+    name: 'an address twice',
+    break: 'ip -n $db addr add 10.88.0.2/24 dev eth0',
+    mend: 'ip -n $db addr del 10.88.0.2/24 dev eth0',
+    code: 'address-duplicate',
+    what: /10\.88\.0\.2 is there 2 times: container (web|db)/,
+    trace: {
+      from: 'host',
+      to: '10.88.0.2',
+      says: /10\.88\.0\.2 is there 2 times|tak(es|en) .*for its own|an address is there twice/,
+    },
+  },
+  {
+    name: 'a MAC twice',
+    break: 'ip -n $db link set eth0 address $WEBMAC',
+    mend: 'ip -n $db link set eth0 address $DBMAC; ip neigh flush dev pods0; ip -n $web neigh flush dev eth0; ip -n $db neigh flush dev eth0',
+    code: 'mac-duplicate',
+    what: /is there twice on bridge pods0: container (web|db) and container (web|db)/,
+  },
+  {
+    name: 'no default route inside',
+    break: 'ip -n $web route del default',
+    mend: 'ip -n $web route add default via 10.88.0.1',
+    code: 'default-route-gone',
+    what: /container web has no IPv4 default route any more/,
+    trace: { from: 'web', to: OUTSIDE, says: /has no route to 198\.51\.100\.2/ },
+  },
+  {
+    name: 'a larger MTU inside than on the bridge',
+    break: 'ip -n $web link set eth0 mtu 9000',
+    mend: 'ip -n $web link set eth0 mtu 1500',
+    code: 'mtu-mismatch',
+    what: /eth0 has MTU 9000, and \S+ on the host only 1500/,
+    trace: { from: 'web', to: OUTSIDE, size: 4000, says: /1500/ },
+  },
+  {
+    name: 'a leaked lease',
+    break: 'printf "ghost\\r\\neth0" >$DATA/podnet/10.88.0.99; touch -d 2001-01-01 $DATA/podnet/10.88.0.99',
+    mend: 'rm $DATA/podnet/10.88.0.99',
+    code: 'lease-leaked',
+    what: /10\.88\.0\.99 is leased to container ghost, which is not there/,
+    severity: 'warning',
+  },
+];
+
+t.test('rules, settings and connections', async (t) => {
+  await holdTo(t, await makeLab(t), RULES);
+});
+
+t.test('links, addresses and routes', async (t) => {
+  await holdTo(t, await makeLab(t), LINKS);
+});
