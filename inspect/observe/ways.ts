@@ -41,7 +41,7 @@ const REASONS: Readonly<Record<string, string>> = {
   OTHERHOST: 'its hardware address is that of another host',
   VXLAN_VNI_NOT_FOUND: 'no vxlan link here has this VNI',
   LOCAL_MAC: 'comes from a MAC address of our own',
-  NO_TX_TARGET: 'the tunnel knows no host to send it to',
+  NO_TX_TARGET: 'a bridge or tunnel knows nobody to send it to',
   IP_LOCAL_SOURCE: 'comes from outside with an address of our own',
   IP_INVALID_SOURCE: 'its source address is none that may come in here',
   QDISC_DROP: 'a queue discipline dropped it',

@@ -199,6 +199,13 @@ t.test('a probe', { skip: await weftIsMissing() }, async (t) => {
   t.match(stray.stdout, /^seen {7}✗ dropped in this host: /m);
   t.match(stray.stderr, /the packet got no answer/);
 
+  const begun = await trace(`${OUTSIDE.v4}:80`, '--seconds', '2');
+  t.match(
+    [begun.status, begun.stdout],
+    [1, /^seen {7}✗ dropped in this host: /m],
+    'a connection that is not answered',
+  );
+
   const json = await trace(OUTSIDE.v4, '--predict-only', '--json');
   t.equal(json.status, 1);
   t.match(JSON.parse(json.stdout), {

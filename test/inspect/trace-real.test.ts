@@ -1,8 +1,12 @@
 /** What is predicted is what packets do: a host is broken in many ways, and each time both are asked. */
 import t from 'tap';
+import { look } from '../../cli/trace/look.ts';
+import { type Comparison, compare } from '../../inspect/path/compare.ts';
+import { openDoor } from '../../netlink/namespace.ts';
 import { execIn } from '../support/host.ts';
 import {
   batch,
+  type Foreseen,
   foresee,
   GATEWAY,
   makeLab,
@@ -221,6 +225,14 @@ async function arrange(lab: TraceLab, { ip = [], nft, run }: Case): Promise<void
   if (file !== undefined) await execIn(host.netns, file, args);
 }
 
+/** Sends the probe that `weft trace` sends. */
+async function seen(foreseen: Foreseen): Promise<Comparison> {
+  const terminal = { out() {}, err() {}, color: false, onInterrupt: () => () => {} };
+  const options = { watch: false, seconds: 20 };
+  const { gathered, question } = foreseen;
+  return compare(foreseen, await look(gathered, question, foreseen, options, { door: openDoor(), terminal }));
+}
+
 t.test('one host', async (t) => {
   const lab = await makeLab(t);
   const places = { one: lab.one, host: lab.host.netns, outside: lab.outside };
@@ -240,6 +252,10 @@ t.test('one host', async (t) => {
       );
     const arrives = one.outcome === 'delivered';
     const large = payload === undefined ? [] : ['-M', 'do', '-s', `${payload}`];
+    // What is seen at once is compared as well; to wait for what does not come takes seconds.
+    if (arrives || /drops it silently: /.test(end.why)) {
+      t.same((await seen(foreseen)).differences, [], `${one.name}: as predicted`);
+    }
     // Silence proves nothing but in the way that is expected: it may be short.
     t.equal(await pings(places[from], to, arrives ? 20 : 0.4, ...large), arrives, `${one.name}: ping agrees`);
   }
