@@ -8,7 +8,10 @@ import { ownerWords, type RuleRef } from './translation.ts';
 import { containerAddress, type NatEntry, type NatView } from './view.ts';
 
 /** One for each container, with all that is left of it. */
-export function withoutContainer({ entries, near, containers }: NatView): Finding[] {
+export function withoutContainer({ host, entries, near, containers }: NatView): Finding[] {
+  // A namespace out of view may have the address: from within a container, or another mount namespace, most are.
+  if (host.links.some(({ index, linkNetnsId }) => linkNetnsId !== undefined && !host.peers.has(index)))
+    return [];
   const held = new Set(near.flatMap(({ addresses }) => addresses.map(({ address }) => address)));
   const alive = new Set(containers.filter(({ namespace }) => namespace !== undefined).map(({ id }) => id));
   const left = new Map<string, NatEntry[]>();

@@ -179,6 +179,12 @@ t.test('what a container left behind', async (t) => {
     "iptables-nft -t nat -D WEFT-podnet -s 10.1.0.5/32 -m comment --comment 'c1 eth0' -j MASQUERADE --random-fully",
   ]);
   t.ok(gone[0]?.safe);
+  const outOfView = { links: { cni0: { kind: 'bridge' }, veth9: { kind: 'veth', link: 7, linkNetnsId: 3 } } };
+  t.strictSame(
+    brief(told({ host: outOfView, container: { links: { eth0: { peer: 'host:cni0' } } }, containers: [] })),
+    [],
+    'somebody may be where nobody can look',
+  );
   const reference = [
     '-A PREROUTING -p tcp -m tcp --dport 81 -m comment --comment "dnat name: \\"refnet\\" id: \\"r1\\"" -j CNI-DN-0123456789abcdef01234',
     '-A CNI-DN-0123456789abcdef01234 -p tcp -m tcp --dport 81 -j DNAT --to-destination 10.1.0.77:80',
