@@ -9,7 +9,7 @@ import { summarize } from './statistics.ts';
 const ROUNDS = 40;
 const AGENT_STARTS = 8;
 /** What is loaded or shipped beside the executables. */
-const FILES = ['weft', 'weft-core.js', 'weft-core.cache', 'weft-core.node', 'weft-agent.cjs', 'weft-cli.cjs'];
+const FILES = ['weft', 'weft-core.js', 'weft-core.cache', 'weft-core.node', 'weft-agent.js', 'weft-cli.js'];
 
 export async function measureStartUp(ground: Ground, folders: Folders): Promise<StartUp> {
   const host = await ground.host('start-up');

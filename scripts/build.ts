@@ -32,8 +32,8 @@ const out = `${target}.new`;
 
 /** What the plugins' cold path must not read: each is a bundle of its own, loaded when it is first used. */
 const SEPARATE = [
-  { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.cjs' },
-  { from: /\/agent\/serve\.ts$/, entry: 'agent/serve.ts', file: 'weft-agent.cjs' },
+  { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.js' },
+  { from: /\/agent\/serve\.ts$/, entry: 'agent/serve.ts', file: 'weft-agent.js' },
   { from: /^execa$/, entry: 'execa', file: 'weft-execa.cjs' },
 ] as const;
 
@@ -68,24 +68,17 @@ const common = {
 
 const URL_BANNER = 'const __weftUrl=require("url").pathToFileURL(__filename).href;';
 
+/** A function for bin/load.cjs to call: the module scope of CommonJS. */
+const AS_FUNCTION = {
+  banner: { js: `(function(require,__filename,__dirname,module,exports){${URL_BANNER}` },
+  footer: { js: '})' },
+};
+
 async function bundle(): Promise<void> {
-  await build({
-    ...common,
-    entryPoints: ['bin/main.ts'],
-    outfile: path.join(out, 'weft-core.js'),
-    // A function for bin/load.cjs to call: the module scope of CommonJS, without a module.
-    banner: {
-      js: `(function(require,__filename,__dirname){const module={exports:{}},exports=module.exports;${URL_BANNER}`,
-    },
-    footer: { js: '})' },
-  });
-  for (const { entry, file } of SEPARATE) {
-    await build({
-      ...common,
-      entryPoints: [entry],
-      outfile: path.join(out, file),
-      banner: { js: URL_BANNER },
-    });
+  const bundles = [{ entry: 'bin/main.ts', file: 'weft-core.js' }, ...SEPARATE];
+  for (const { entry, file } of bundles) {
+    const shape = file.endsWith('.cjs') ? { banner: { js: URL_BANNER } } : AS_FUNCTION;
+    await build({ ...common, entryPoints: [entry], outfile: path.join(out, file), ...shape });
   }
 }
 
@@ -127,7 +120,7 @@ function warmUp(): void {
   const state = path.join(out, '.warm-up');
   const env = (command: string) => ({
     PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
-    WEFT_WRITE_CODE_CACHE: '1',
+    WEFT_WRITE_CODE_CACHE: 'weft-core',
     WEFT_DATA_DIR: `${state}/data`,
     WEFT_RUN_DIR: `${state}/run`,
     WEFT_CACHE_DIR: `${state}/cache`,
@@ -145,9 +138,15 @@ function warmUp(): void {
     CNI_COMMAND=ADD "$WEFT_WARM_UP/${type}" <'${state}/${type}.json' >'${state}/result' &&
     CNI_COMMAND=DEL "$WEFT_WARM_UP/${type}" <'${state}/${type}.json' || status=1`,
   );
+  const served = `
+    WEFT_WRITE_CODE_CACHE=weft-agent "$WEFT_WARM_UP/weft" agent --log-level silent & agent=$!
+    until [ -S '${state}/run/agent.sock' ]; do kill -0 $agent && sleep 0.05 || break; done
+    env -u WEFT_AGENT CNI_COMMAND=ADD "$WEFT_WARM_UP/bridge" <'${state}/bridge.json' >'${state}/result' &&
+    env -u WEFT_AGENT CNI_COMMAND=DEL "$WEFT_WARM_UP/bridge" <'${state}/bridge.json' || status=1
+    kill -TERM $agent; wait $agent || status=1`;
   const script = `
     touch '${state}/ns' && unshare --net='${state}/ns' true
-    status=0${calls.join('')}
+    status=0${calls.join('')}${served}
     umount '${state}/ns'; exit $status`;
   try {
     mkdirSync(state);
@@ -167,12 +166,33 @@ function warmUp(): void {
   }
 }
 
+/** Commands whose compiled code the cache of the command line is to have; they touch nothing. */
+function warmUpCommands(): void {
+  const state = path.join(out, '.warm-up');
+  const env = {
+    PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+    WEFT_WRITE_CODE_CACHE: 'weft-cli',
+    ...{ WEFT_DATA_DIR: state, WEFT_RUN_DIR: state, WEFT_CACHE_DIR: state, WEFT_CONF_DIR: state },
+  };
+  const example = path.join(root, 'examples/bridge.conflist');
+  const commands = [
+    ['version'],
+    ['--help'],
+    ['net', 'list'],
+    ['plan', example],
+    ['ps', '--all'],
+    ['run', '--dry-run', '--net', 'demo', 'true'],
+  ];
+  for (const args of commands) execFileSync(path.join(out, 'weft'), args, { env, stdio: 'pipe' });
+}
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await bundle();
 placeFiles();
 writeFilter();
 warmUp();
+warmUpCommands();
 rmSync(target, { recursive: true, force: true });
 renameSync(out, target);
 const size = (file: string) => `${Math.round(statSync(path.join(target, file)).size / 1024)} KiB`;

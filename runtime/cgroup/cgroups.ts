@@ -9,6 +9,9 @@ import { type Setting, settings } from './settings.ts';
 /** Below the root of every hierarchy; WEFT_CGROUP moves it, so that several simulated hosts live on one machine. */
 export const CGROUP_PARENT = 'weft';
 
+/** What `weft stats` tells, and what ends processes goes by. */
+const MEASURED: readonly Controller[] = ['cpuacct', 'memory', 'pids'];
+
 export interface Cgroups {
   /** One for each hierarchy. */
   folders: readonly string[];
@@ -38,8 +41,12 @@ export function makeCgroups(id: string, limits: Limits, parent: string, all = ho
   const wanted = [...settings(limits, 1), ...settings(limits, 2)];
   assertPossible(wanted, all);
   const folders: string[] = [];
+  const used = new Set([...MEASURED, ...wanted.map(({ controller }) => controller)]);
   try {
     for (const hierarchy of all) {
+      // Each costs two milliseconds when it goes (an RCU grace period).
+      if (hierarchy.version === 1 && !hierarchy.controllers.some((controller) => used.has(controller)))
+        continue;
       const folder = join(hierarchy.mount, parent, id);
       if (hierarchy.version === 2) delegate(hierarchy, parent);
       mkdirSync(folder, { recursive: true, mode: 0o755 });

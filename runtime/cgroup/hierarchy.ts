@@ -1,7 +1,17 @@
 /** Which control groups this host has: one hierarchy a controller (v1), one for all (v2), or both at once (cgroups(7)). */
 
 /** Controllers that limits or measurements need. */
-export const CONTROLLERS = ['cpu', 'cpuacct', 'cpuset', 'memory', 'pids', 'blkio', 'io', 'freezer'] as const;
+export const CONTROLLERS = [
+  'cpu',
+  'cpuacct',
+  'cpuset',
+  'memory',
+  'pids',
+  'blkio',
+  'io',
+  'freezer',
+  'devices',
+] as const;
 export type Controller = (typeof CONTROLLERS)[number];
 
 export interface Hierarchy {
@@ -25,6 +35,8 @@ const plainPath = (path: string) =>
 export function hierarchies(mountinfo: string, controllersAt: (mount: string) => string): Hierarchy[] {
   const found: Hierarchy[] = [];
   for (const line of mountinfo.split('\n')) {
+    // Hosts with many containers have thousands of other mounts.
+    if (!line.includes(' - cgroup')) continue;
     const [head = '', tail = ''] = line.split(' - ');
     const mount = plainPath(head.split(' ')[4] ?? '');
     const [type, , options = ''] = tail.split(' ');
