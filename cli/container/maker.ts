@@ -5,11 +5,12 @@ import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Maker } from '../../runtime/container/lifecycle.ts';
 import type { WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
+import { withOwnPlugins } from './own-plugins.ts';
 
 export function makerFrom(context: WeftContext): Maker {
-  const { ambient, home } = context;
+  const { home } = context;
   return {
-    ambient,
+    ambient: withOwnPlugins(context.ambient, home),
     path: pluginPath(context, undefined),
     monitor: monitorOf(context),
     weft: join(home, 'weft'),
