@@ -195,8 +195,27 @@ export function parseIp(value: string): Uint8Array {
 /** Text of 4 or 16 bytes (RFC 5952). Throws RangeError. */
 export function formatIp(found: Uint8Array): string {
   if (found.length === 4) return found.join('.');
-  if (found.length === 16) return new ipaddr.IPv6([...found]).toRFC5952String();
+  if (found.length === 16) return formatIp6(found);
   throw new RangeError(`want 4 or 16 bytes, found ${found.length}`);
+}
+
+function formatIp6(found: Uint8Array): string {
+  let [start, most, run] = [-1, 1, 0];
+  for (let i = 0; i < 8; i++) {
+    run = found[2 * i] === 0 && found[2 * i + 1] === 0 ? run + 1 : 0;
+    if (run > most) [start, most] = [i - run + 1, run];
+  }
+  let value = '';
+  for (let i = 0; i < 8; i++) {
+    if (i === start) {
+      value += '::';
+      i += most - 1;
+      continue;
+    }
+    if (value !== '' && !value.endsWith(':')) value += ':';
+    value += (((found[2 * i] as number) << 8) | (found[2 * i + 1] as number)).toString(16);
+  }
+  return value;
 }
 
 /** An address of either family; its length says which. */
