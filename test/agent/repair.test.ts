@@ -2,6 +2,7 @@
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { hostLinkName } from '../../plan/names.ts';
 import { BRIDGE, makeWorld } from '../plugins/world.ts';
 import { startAgent } from '../support/agent.ts';
 import {
@@ -206,6 +207,56 @@ t.test('the MAC filter', { skip }, async (t) => {
     );
     t.comment(`nft ${deed.join(' ')}: repaired after ${took} ms`);
   }
+});
+
+t.test('what others remove is put back amid the agent’s own ADDs and DELs', { skip }, async (t) => {
+  const config = { ...BRIDGE, ipMasq: true, ipMasqBackend: 'nftables' };
+  const { world, containers, said } = await watched(t, config);
+  const { host } = world;
+  const [a] = containers;
+  const passing = [await world.container(), await world.container()];
+  let isBusy = true;
+  // One that is in the middle of what others remove may fail, which is not what is looked at here.
+  const call = (command: 'ADD' | 'DEL', { id, netns }: Container) =>
+    host.exec(join(pluginsUnderTest(), 'bridge'), [], {
+      input: JSON.stringify(config),
+      env: { CNI_COMMAND: command, CNI_CONTAINERID: id, CNI_NETNS: netns, CNI_IFNAME: 'eth0', CNI_PATH: '/' },
+      mayFail: true,
+    });
+  const busy = passing.map(async (container) => {
+    while (isBusy) {
+      await call('ADD', container);
+      await call('DEL', container);
+    }
+  });
+  const ours = async () =>
+    (await host.exec('nft', ['list', 'table', 'inet', 'weft']).catch(() => ({ stdout: '' }))).stdout;
+  const addresses = async () =>
+    (await ip(host.netns, 'addr', 'show', 'dev', 'br0')).flatMap(({ addr_info }) =>
+      addr_info.map(({ local }: Line) => local),
+    );
+  const port = hostLinkName(config.name, { containerId: a.id, ifname: 'eth0' });
+  const isPort = async () =>
+    (await ip(host.netns, 'link', 'show', 'master', 'br0')).some(({ ifname }) => ifname === port);
+  const isMasqueraded = async () => {
+    const text = await ours();
+    return containers.every(({ id }) => text.includes(id));
+  };
+  for (const [line, isHealed] of [
+    ['nft flush ruleset', isMasqueraded],
+    ['nft flush map inet weft masquerade4', isMasqueraded],
+    ['ip addr del 10.1.0.1/24 dev br0', async () => (await addresses()).includes('10.1.0.1')],
+    [`ip link set ${port} nomaster`, isPort],
+    ['ip link del br0', async () => (await addresses()).includes('10.1.0.1') && (await isPort())],
+  ] as const) {
+    await host.exec('sh', ['-c', line]);
+    await until(`${line} is repaired`, isHealed);
+  }
+  isBusy = false;
+  await Promise.all(busy);
+  await reach(a, OUTSIDE.v4);
+  t.ok((await said('put back')).length >= 4);
+  for (const { id } of passing) t.notMatch(await ours(), `"${id} eth0"`);
 });
 
 t.test('a storm of ADD, DEL and flushes leaves what is alive, and nothing else', { skip }, async (t) => {
