@@ -1,6 +1,6 @@
 /** A container's control groups: `<hierarchy>/<parent>/<container id>` in each hierarchy. Found again by the id alone. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Limits } from '../container/spec.ts';
 import { type Controller, type Hierarchy, hierarchies } from './hierarchy.ts';
@@ -38,24 +38,38 @@ export function hostHierarchies(): Hierarchy[] {
  * refuses; what was made is removed then.
  */
 export function makeCgroups(id: string, limits: Limits, parent: string, all = hostHierarchies()): Cgroups {
-  const wanted = [...settings(limits, 1), ...settings(limits, 2)];
+  return makeGroups(join(parent, id), (version) => settings(limits, version), all);
+}
+
+/**
+ * The same for a group anywhere and any settings.
+ * @param path below the root of every hierarchy
+ * @param also controllers in which it is a group of its own without a setting, too
+ */
+export function makeGroups(
+  path: string,
+  settingsOf: (version: 1 | 2) => Setting[],
+  all = hostHierarchies(),
+  also: readonly Controller[] = [],
+): Cgroups {
+  const wanted = [...settingsOf(1), ...settingsOf(2)];
   assertPossible(wanted, all);
   const folders: string[] = [];
-  const used = new Set([...MEASURED, ...wanted.map(({ controller }) => controller)]);
+  const used = new Set([...MEASURED, ...also, ...wanted.map(({ controller }) => controller)]);
   try {
     for (const hierarchy of all) {
       // Each costs two milliseconds when it goes (an RCU grace period).
       if (hierarchy.version === 1 && !hierarchy.controllers.some((controller) => used.has(controller)))
         continue;
-      const folder = join(hierarchy.mount, parent, id);
-      if (hierarchy.version === 2) delegate(hierarchy, parent);
+      const folder = join(hierarchy.mount, path);
+      if (hierarchy.version === 2) delegate(hierarchy, dirname(path));
       mkdirSync(folder, { recursive: true, mode: 0o755 });
       folders.push(folder);
-      if (hierarchy.version === 1 && hierarchy.controllers.includes('cpuset'))
-        inheritCpuset(hierarchy, parent, id);
-      for (const setting of settings(limits, hierarchy.version)) {
-        if (hierarchy.controllers.includes(setting.controller)) write(folder, setting);
-      }
+      if (hierarchy.version === 1 && hierarchy.controllers.includes('cpuset')) inheritCpuset(hierarchy, path);
+      const own = settingsOf(hierarchy.version).filter(({ controller }) =>
+        hierarchy.controllers.includes(controller),
+      );
+      writeSettings(folder, own);
     }
   } catch (error) {
     removeFolders(folders);
@@ -94,7 +108,7 @@ function assertPossible(wanted: readonly Setting[], all: readonly Hierarchy[]): 
 function delegate({ mount, controllers }: Hierarchy, parent: string): void {
   let folder = mount;
   const words = controllers.map((controller) => `+${controller}`).join(' ');
-  for (const part of ['', ...parent.split('/')]) {
+  for (const part of ['', ...parent.split('/')].filter((one) => one !== '.')) {
     folder = join(folder, part);
     mkdirSync(folder, { recursive: true, mode: 0o755 });
     writeFileSync(join(folder, 'cgroup.subtree_control'), words);
@@ -102,9 +116,9 @@ function delegate({ mount, controllers }: Hierarchy, parent: string): void {
 }
 
 /** v1: a new group may use no CPU and no memory node until it is told which. */
-function inheritCpuset({ mount }: Hierarchy, parent: string, id: string): void {
+function inheritCpuset({ mount }: Hierarchy, path: string): void {
   let above = mount;
-  for (const part of [...parent.split('/'), id]) {
+  for (const part of path.split('/')) {
     const folder = join(above, part);
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if (readFileSync(join(folder, file), 'utf8').trim() === '')
@@ -112,6 +126,11 @@ function inheritCpuset({ mount }: Hierarchy, parent: string, id: string): void {
     }
     above = folder;
   }
+}
+
+/** Into the files of a group's folder. Throws CniError(io) for what the kernel refuses. */
+export function writeSettings(folder: string, settings: readonly Setting[]): void {
+  for (const setting of settings) write(folder, setting);
 }
 
 function write(folder: string, { file, value, optional }: Setting): void {
