@@ -1,7 +1,7 @@
 /** Prediction and observation side by side: where they differ is where something is as nobody thought. */
 import type { Answer, Observation, ObservedHop } from '../observe/request.ts';
 import type { Hop, Outcome, Path, Tuple } from './hop.ts';
-import { protocolNumber, tupleWords } from './packet.ts';
+import { endWords, protocolNumber, tupleWords } from './packet.ts';
 import type { Prediction } from './predict.ts';
 import { placeWords } from './world.ts';
 
@@ -36,7 +36,7 @@ export function compare(prediction: Prediction, observation: Observation, sent =
   const agreed = agree(prediction, seen.outcome);
   // Without a packet there is nothing to compare, but for where it ends.
   const compared = (path: Path | undefined, way: 'there' | 'back'): ComparedHop[] =>
-    side(path, observation, way, agreed);
+    side(path, observation, way, { agreed, masked: maskedEnds(there) });
   const ways = { there: compared(there, 'there'), back: compared(back, 'back') };
   const hops = [...ways.there, ...ways.back].flatMap(({ hop, mark, remark }) =>
     mark === '✗' && remark !== undefined ? [`${placeWords(hop.place)}: ${hop.words}: ${remark}`] : [],
@@ -47,6 +47,14 @@ export function compare(prediction: Prediction, observation: Observation, sent =
 
 function outcomeWords({ there: { outcome }, back }: Prediction): string {
   return back === undefined || back.outcome === 'delivered' ? outcome : `${outcome}, but without an answer`;
+}
+
+/** Ends that a rewritten source has: another port may be taken for it, by chance or because it is taken, and answers come to that one. */
+function maskedEnds({ hops }: Path): ReadonlySet<string> {
+  const rewritten = hops.flatMap(({ tuple, rewritten }) =>
+    rewritten !== undefined && rewritten.source !== tuple.source ? [rewritten] : [],
+  );
+  return new Set(rewritten.map(({ source, sourcePort }) => endWords(source, sourcePort)));
 }
 
 /** Nobody can see from here what becomes of a packet that has left, nor why no answer comes to what needs none. */
@@ -65,7 +73,7 @@ function side(
   path: Path | undefined,
   observation: Observation,
   way: 'there' | 'back',
-  agreed: boolean,
+  { agreed, masked }: { agreed: boolean; masked: ReadonlySet<string> },
 ): ComparedHop[] {
   const observed = observation.hops.filter((hop) => hop.way === way);
   if (path === undefined || observed.length === 0)
@@ -80,7 +88,7 @@ function side(
   const lastSeen = pairs.findLastIndex(({ found }) => found !== undefined);
   let missed = false;
   const compared = pairs.map(({ hop, found }, i): ComparedHop => {
-    if (found !== undefined) return paired(hop, found);
+    if (found !== undefined) return paired(hop, found, way === 'back' ? masked : new Set());
     // Of all that was not seen the first is the finding; a rule between two things that were seen is one that did not decide.
     const expected =
       hop.kind === 'link' ? i > lastSeen : isRule(hop) && i < lastSeen && traced.has(hop.place.namespace);
@@ -137,9 +145,11 @@ function same(hop: Hop, seen: Hop): boolean {
   }
 }
 
-function paired(hop: Hop, found: Hop): ComparedHop {
+function paired(hop: Hop, found: Hop, masked: ReadonlySet<string>): ComparedHop {
   if (hop.kind === 'drop') return { hop, mark: '✓', ...(found.kind === 'drop' ? { seen: found.words } : {}) };
-  if (hop.kind !== 'link' || alike(hop.tuple, found.tuple)) return { hop, mark: '✓' };
+  const { destination, destinationPort, ...rest } = hop.tuple;
+  const wanted = masked.has(endWords(destination, destinationPort)) ? { destination, ...rest } : hop.tuple;
+  if (hop.kind !== 'link' || alike(wanted, found.tuple)) return { hop, mark: '✓' };
   return { hop, mark: '✗', remark: `seen as ${tupleWords(found.tuple)}, predicted ${tupleWords(hop.tuple)}` };
 }
 

@@ -2,7 +2,7 @@
 import type { Link } from '../../netlink/link.ts';
 import { frameEnters, frameFromHost } from './bridge.ts';
 import type { Packet } from './packet.ts';
-import { masterOf } from './segment.ts';
+import { type Endpoint, isBridgeMode, macvlansOn, masterOf } from './segment.ts';
 import { encapsulate } from './tunnel.ts';
 import { drop, type End, otherEnd, pass, placeWords, type Step, type Walk } from './world.ts';
 
@@ -66,7 +66,8 @@ function leaves(walk: Walk, namespace: string, link: Link, packet: Packet): End 
 function throughMacvlan(walk: Walk, namespace: string, link: Link, packet: Packet): Step {
   const lower = otherEnd(walk.world, namespace, link);
   if (lower === undefined) return leaves(walk, namespace, link, packet);
-  const sibling = macvlanOn(walk, lower.namespace, lower.link, packet.frame.destination);
+  const found = isBridgeMode(link) ? macvlanOn(walk, lower, packet.frame.destination) : undefined;
+  const sibling = found && isBridgeMode(found.link) ? found : undefined;
   const moved = crossing(packet, namespace, lower.namespace);
   if (sibling !== undefined) return { at: 'receive', ...sibling, packet: moved };
   if (packet.frame.destination !== undefined && packet.frame.destination === lower.link.mac) {
@@ -80,21 +81,8 @@ function throughMacvlan(walk: Walk, namespace: string, link: Link, packet: Packe
   return { at: 'transmit', ...lower, packet: moved };
 }
 
-function macvlanOn(
-  { world }: Walk,
-  namespace: string,
-  lower: Link,
-  mac: string | undefined,
-): { namespace: string; link: Link } | undefined {
-  if (mac === undefined) return undefined;
-  for (const sketch of world.sketches.values()) {
-    for (const link of sketch.links) {
-      if (link.kind !== 'macvlan' || link.mac !== mac || link.link !== lower.index) continue;
-      const below = otherEnd(world, sketch.identity, link);
-      if (below?.namespace === namespace) return { namespace: sketch.identity, link };
-    }
-  }
-  return undefined;
+function macvlanOn({ world }: Walk, lower: Endpoint, mac: string | undefined): Endpoint | undefined {
+  return mac === undefined ? undefined : macvlansOn(world, lower).find(({ link }) => link.mac === mac);
 }
 
 export function receive(walk: Walk, { namespace, link, packet }: At<'receive'>): Step {
@@ -112,7 +100,7 @@ export function receive(walk: Walk, { namespace, link, packet }: At<'receive'>):
     destination !== link.mac &&
     !isGroup(destination)
   ) {
-    const upper = macvlanOn(walk, namespace, link, destination);
+    const upper = macvlanOn(walk, { namespace, link }, destination);
     if (upper !== undefined)
       return { at: 'receive', ...upper, packet: crossing(packet, namespace, upper.namespace) };
     return misaddressed(walk, namespace, link, packet, destination);

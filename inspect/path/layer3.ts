@@ -5,7 +5,7 @@ import { deliver } from './delivery.ts';
 import { runHook } from './hooks.ts';
 import { resolve } from './neighbours.ts';
 import { type Packet, tupleWords } from './packet.ts';
-import { reverseProblem } from './reverse-path.ts';
+import { localhost6, reverseProblem } from './reverse-path.ts';
 import { isLocal, lookUp, type RouteDecision, sourceFor } from './routing.ts';
 import { drop, type End, pass, placeWords, type Step, type Walk } from './world.ts';
 
@@ -81,6 +81,8 @@ function noSource(here: Here, packet: Packet): End {
 export function input(walk: Walk, snapshot: Snapshot, link: Link, first: Packet): Step {
   const here = { walk, snapshot };
   let packet = first;
+  const stray = link.loopback ? undefined : localhost6(here, link, packet);
+  if (stray) return stray;
   // A bridge has asked these rules already, and the host's own packets through loopback keep their conversation.
   if (packet.bridged === undefined) {
     if (!link.loopback) {

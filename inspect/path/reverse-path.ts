@@ -49,6 +49,19 @@ export function reverseProblem(
   return filtered(here, link, packet, back);
 }
 
+/** IPv6's localhost comes in by no link, whatever is set, and before any rule is asked (net/ipv6/ip6_input.c). */
+export function localhost6(here: Here, link: Link, packet: Packet): End | undefined {
+  const { source, destination } = packet.tuple;
+  const what =
+    source === '::1' ? `source ${source}` : destination === '::1' ? `destination ${destination}` : undefined;
+  if (what === undefined) return undefined;
+  const because =
+    source === '::1'
+      ? 'localhost stays in its host: IPv6 has no route_localnet. Ask at another address of the host'
+      : 'localhost stays in its host';
+  return martian(here, packet, `${what} comes in by ${link.name}`, because);
+}
+
 /** Of `all` and the link's own the larger counts; for what is a switch, either. */
 function setting({ sysctls }: Snapshot, link: Link, name: string): number {
   return Math.max(...['all', link.name].map((one) => sysctls.get(`ipv4/conf/${one}/${name}`) ?? 0));

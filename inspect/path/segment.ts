@@ -30,15 +30,28 @@ export function segmentBehind(world: World, namespace: string, link: Link): Segm
       for (const port of portsOf(world, at, through)) goOut(at, port);
       return;
     }
+    if (through.kind === 'macvlan') {
+      const lower = otherEnd(world, at, through);
+      if (lower === undefined) found.open.push({ namespace: at, link: through });
+      else throughLower(through, lower);
+      return;
+    }
     const other = through.kind === 'veth' ? otherEnd(world, at, through) : undefined;
     if (other === undefined) found.open.push({ namespace: at, link: through });
     else comeIn(other.namespace, other.link);
+  };
+  /** A macvlan's siblings hear it where both are of mode bridge; the lower link's own namespace never does. */
+  const throughLower = (from: Link, lower: Endpoint): void => {
+    if (isBridgeMode(from))
+      for (const one of macvlansOn(world, lower)) if (isBridgeMode(one.link)) comeIn(one.namespace, one.link);
+    goOut(lower.namespace, lower.link);
   };
   const comeIn = (at: string, through: Link): void => {
     if (!once('in', at, through) || !through.up) return;
     const bridge = masterOf(world, at, through);
     if (bridge?.kind !== 'bridge') {
       found.endpoints.push({ namespace: at, link: through });
+      for (const one of macvlansOn(world, { namespace: at, link: through })) comeIn(one.namespace, one.link);
       return;
     }
     if (bridge.up) found.endpoints.push({ namespace: at, link: bridge });
@@ -48,6 +61,21 @@ export function segmentBehind(world: World, namespace: string, link: Link): Segm
   };
   goOut(namespace, link);
   return found;
+}
+
+/** MACVLAN_MODE_BRIDGE. */
+export function isBridgeMode({ macvlan }: Link): boolean {
+  return macvlan?.mode === 4;
+}
+
+/** The macvlans that stand on a link, in whatever namespace they are. */
+export function macvlansOn(world: World, lower: Endpoint): Endpoint[] {
+  return [...world.sketches.values()].flatMap(({ identity, links }) =>
+    links
+      .filter((link) => link.kind === 'macvlan' && link.link === lower.link.index)
+      .filter((link) => otherEnd(world, identity, link)?.namespace === lower.namespace)
+      .map((link) => ({ namespace: identity, link })),
+  );
 }
 
 export function masterOf(world: World, namespace: string, link: Link): Link | undefined {

@@ -259,4 +259,22 @@ t.test('one host', async (t) => {
     // Silence proves nothing but in the way that is expected: it may be short.
     t.equal(await pings(places[from], to, arrives ? 20 : 0.4, ...large), arrives, `${one.name}: ping agrees`);
   }
+
+  await batch(lab.host.netns, `route del ${OUTSIDE.v4}/32 dev br0`);
+  const send = `const s = require('node:dgram').createSocket('udp4').bind(5555, () => s.send('x', 9999, '${UPLINK.v4}', () => s.close()))`;
+  await execIn(lab.outside, process.execPath, ['-e', send]);
+  const dnat = `table ip late {
+    chain pre { type nat hook prerouting priority dstnat; udp dport 9999 dnat to ${ONE.v4}:53; }
+  }`;
+  await execIn(lab.host.netns, 'nft', ['-f', '-'], { input: `${dnat}\n` });
+  const known = await foresee(lab.host, 'outside', `${UPLINK.v4}:9999/udp`, { sourcePort: 5555 });
+  t.match(known.there.notes.join(), /198\.51\.100\.2:5555 to 198\.51\.100\.1:9999 is known already/);
+  t.match(
+    known.there,
+    { outcome: 'rejected', why: /arrives at this host, but nobody listens/ },
+    'as it was when it began',
+  );
+  const fresh = await foresee(lab.host, 'outside', `${UPLINK.v4}:9999/udp`);
+  t.match(fresh.there.hops.at(-1)?.tuple, { destination: ONE.v4, destinationPort: 53 });
+  t.match(fresh.there.notes.join(), /conntrack -D -p udp --orig-dst 198\.51\.100\.1 --orig-port-dst 9999/);
 });
