@@ -59,6 +59,7 @@ const CHAINS: Names = [
     { who: 'firewalld' },
   ],
   [/^(IN|FWD|FWDI|FWDO|PRE|POST)_\w+/, { who: 'firewalld' }],
+  [/^RFC3964_IPv4$/, { who: 'firewalld' }],
   [/^istio|^ISTIO_/, { who: 'istio' }],
 ];
 
@@ -99,6 +100,10 @@ const COMMENTS: Names = [
   [/^managed by lxd/i, { who: 'lxd' }],
   [/^generated for (LXD|Incus) network/i, { who: 'lxd' }],
 ];
+
+/** Rules that firewalld's iptables backend puts into the kernel's own chains, beside the jumps into its own; nothing in them says so. */
+export const FIREWALLD_RULE =
+  /^(-m conntrack --ctstate (RELATED,ESTABLISHED(,DNAT)? -j ACCEPT|INVALID -j DROP)|-[io] lo -j ACCEPT|-j REJECT --reject-with icmp6?-\S*prohibited|-p ipv6-icmp -m icmp6 --icmpv6-type 13[45] -j ACCEPT|-m rpfilter --validmark --invert -j DROP)$/;
 
 const find =
   (names: Names) =>

@@ -5,7 +5,14 @@ import { FILTER_TABLE } from '../firewall/mac-filter-ruleset.ts';
 import { PORTS_TABLE } from '../firewall/ports-ruleset.ts';
 import { NOBODY, type Owner } from './owner.ts';
 import { filterMark, referenceMark, threeWords, twoWords, weftNetwork } from './owner-marks.ts';
-import { ownerOfChain, ownerOfComment, ownerOfLink, ownerOfSet, ownerOfTable } from './owner-names.ts';
+import {
+  FIREWALLD_RULE,
+  ownerOfChain,
+  ownerOfComment,
+  ownerOfLink,
+  ownerOfSet,
+  ownerOfTable,
+} from './owner-names.ts';
 import type { Chain, Element, NamedSet, Rule, Ruleset, Statement, Table, Value } from './ruleset/model.ts';
 
 /** The ruleset with an owner at each rule and element. */
@@ -41,7 +48,7 @@ function ownedTable(table: Table): Table {
       rules: chain.rules.map((rule) => ownedRule(rule, ruleOwner(table, chain, rule, own))),
     };
   });
-  return { ...table, sets, chains: inherited(chains).map(withNeighbours) };
+  return { ...table, sets, chains: inherited(chains).map(withNeighbours).map(withFirewalld) };
 }
 
 /** Whose a chain is; NOBODY for those of the kernel's hooks in shared tables. */
@@ -171,6 +178,18 @@ function inherited(chains: readonly Chain[]): Chain[] {
     );
     return { ...chain, rules };
   });
+}
+
+/** In a chain that firewalld leads on from. */
+function withFirewalld(chain: Chain): Chain {
+  const isIts = ({ owner }: Rule) => owner.who === 'firewalld';
+  if (chain.base === undefined || !chain.rules.some(isIts) || chain.rules.every(isIts)) return chain;
+  const rules = chain.rules.map((rule) =>
+    rule.owner.who === NOBODY.who && FIREWALLD_RULE.test(rule.text)
+      ? { ...rule, owner: { who: 'firewalld' } }
+      : rule,
+  );
+  return { ...chain, rules };
 }
 
 /** One address of a prefix whose other rule in the same chain is somebody's: Docker says of a published port no more than that. */
