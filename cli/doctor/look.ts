@@ -4,7 +4,7 @@ import { type Container, listContainers } from '../../inspect/containers.ts';
 import type { DoctorView, Inside } from '../../inspect/doctor/view.ts';
 import type { Surveyed } from '../../inspect/host/survey.ts';
 import { gatherNat, type NatView } from '../../inspect/nat/view.ts';
-import { gather } from '../../inspect/path/gather.ts';
+import { type Gathered, gather } from '../../inspect/path/gather.ts';
 import { readRuleset } from '../../inspect/ruleset/read.ts';
 import type { Door, Namespace } from '../../netlink/door.ts';
 import { listNeighbours } from '../../netlink/neighbour.ts';
@@ -18,6 +18,7 @@ import { predictWays } from './ways.ts';
 import { type Lack, type Left, readWritten, type Written } from './written.ts';
 
 export interface Looked {
+  gathered: Gathered;
   view: Omit<DoctorView, 'lacking' | 'remains'> & { lacking: readonly Lack[]; remains: readonly Left[] };
   surroundings: Written['surroundings'];
 }
@@ -53,7 +54,7 @@ export async function examine(
     memberships: await readMemberships(ambient, registry),
     ...{ now: ambient.now(), started: await startOfMachine(host) },
   };
-  return { view, surroundings };
+  return { gathered, view, surroundings };
 }
 
 /** Whoever may not read what is written down may not read rules either, and is told so then. */

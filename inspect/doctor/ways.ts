@@ -2,6 +2,7 @@
 import type { Finding } from '../finding.ts';
 import { ownerWords } from '../nat/translation.ts';
 import type { Hop, Path } from '../path/hop.ts';
+import type { Table } from '../ruleset/model.ts';
 import type { DoctorView, Way } from './view.ts';
 
 type RuleHop = Extract<Hop, { kind: 'rule' }>;
@@ -13,27 +14,49 @@ export function droppedByRules(view: DoctorView): Finding[] {
     const { path, last } = endOf(way) ?? {};
     if (path === undefined || last?.kind !== 'rule' || last.owner.who === 'weft') continue;
     const key = `${last.family} ${last.table} ${last.chain} ${last.text}`;
-    if (!found.has(key)) found.set(key, dropped(way, path, last));
+    if (!found.has(key)) found.set(key, dropped(view, way, path, last));
   }
   return [...found.values()];
 }
 
-function dropped({ words, command }: Way, path: Path, hop: RuleHop): Finding {
-  const { family, table, chain, text, handle, owner } = hop;
-  const isPolicy = /policy/.test(text);
+function dropped({ nat: { host } }: DoctorView, { words, command }: Way, path: Path, hop: RuleHop): Finding {
+  const { family, table, chain, text, handle, owner, place } = hop;
+  const isPolicy = text === 'policy drop';
+  // Elsewhere than on the host it is read for the way alone.
+  const found = place.namespace === host.identity ? tableWith(host.ruleset.tables, hop) : undefined;
+  const variant = found?.variant ?? 'nftables';
+  const where = `${family} ${table} ${chain}${variant === 'iptables-legacy' ? ' (legacy)' : ''}: ${text}`;
   return {
     code: 'rule-drops',
     severity: 'error',
-    what: `${isPolicy ? 'the' : 'a'} rule of ${ownerWords(owner)} drops packets ${words}: ${family} ${table} ${chain}: ${text}`,
+    what: `${isPolicy ? 'the policy' : 'a rule'} of ${ownerWords(owner)} drops packets ${words}: ${where}`,
     why: `${path.why}. See each step: ${command}`,
-    mend:
-      handle === undefined || isPolicy
-        ? []
-        : [`nft delete rule ${family} ${table} ${chain} handle ${handle}`],
+    mend: removalOf(variant, hop, handle),
     // It may be there on purpose.
     safe: false,
     subject: `${family} ${table} ${chain}`,
   };
+}
+
+function tableWith(tables: readonly Table[], { family, table, chain, text }: RuleHop): Table | undefined {
+  const named = tables.filter((one) => one.family === family && one.name === table);
+  return named.find(({ chains }) =>
+    chains.some(
+      (one) =>
+        one.name === chain &&
+        (text === 'policy drop' ? one.base?.policy === 'drop' : one.rules.some((rule) => rule.text === text)),
+    ),
+  );
+}
+
+function removalOf(variant: Table['variant'], hop: RuleHop, handle: number | undefined): string[] {
+  const { family, table, chain, text } = hop;
+  if (variant === 'nftables') {
+    return handle === undefined ? [] : [`nft delete rule ${family} ${table} ${chain} handle ${handle}`];
+  }
+  const program = `${family === 'ip' ? 'iptables' : 'ip6tables'}-${variant === 'iptables-nft' ? 'nft' : 'legacy'}`;
+  const change = text === 'policy drop' ? `-P ${chain} ACCEPT` : `-D ${chain} ${text}`;
+  return [`${program} ${table === 'filter' ? '' : `-t ${table} `}${change}`];
 }
 
 /** What no other check explains. */

@@ -3,13 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { examine, type Looked } from '../../../cli/doctor/look.ts';
+import { parseDestination } from '../../../cli/trace/parse.ts';
+import { questionFor } from '../../../cli/trace/question.ts';
 import { doctorFindings } from '../../../inspect/doctor/findings.ts';
 import type { Finding } from '../../../inspect/finding.ts';
 import { openDoor } from '../../../netlink/namespace.ts';
 import { realAmbient } from '../../../runtime/ambient.ts';
 import { type Host, makeHost, makeOutside } from '../../support/host.ts';
 import { pluginsUnderTest } from '../../support/plugins.ts';
-import { foresee } from '../trace-lab.ts';
 
 export const WEFT = join(pluginsUnderTest(), 'weft');
 
@@ -21,14 +22,14 @@ export interface Lab {
   db: string;
 }
 
-/** A bridge network with masquerade and published ports by nftables, and a ptp network. */
-export async function makeLab(t: Test): Promise<Lab> {
+/** A bridge network with masquerade and published ports, by nftables. */
+export async function makeLab(t: Test, mtu = 1500): Promise<Lab> {
   const host = await makeHost(t);
   const outside = await makeOutside(t, host);
   const masquerade = { ipMasq: true, ipMasqBackend: 'nftables' };
   conflist(host, 'podnet', [
     {
-      ...{ type: 'bridge', bridge: 'pods0', isDefaultGateway: true, ...masquerade },
+      ...{ type: 'bridge', bridge: 'pods0', isDefaultGateway: true, mtu, ...masquerade },
       ipam: { type: 'host-local', ranges: [[{ subnet: '10.88.0.0/24' }]] },
     },
     { type: 'portmap', backend: 'nftables', capabilities: { portMappings: true } },
@@ -59,17 +60,37 @@ export function conflist(host: Host, name: string, plugins: object[]): void {
 
 export const net = (host: Host, ...args: string[]) => host.exec(WEFT, ['net', ...args]);
 
-/** What `weft doctor` reads on this host, and what it says of it. */
-export async function diagnose(host: Host): Promise<{ looked: Looked; findings: Finding[] }> {
+/**
+ * What `weft doctor` reads on this host, and what it says of it.
+ * @param settings what no simulated host can have, and is put into what was read: sysctls that are the machine's
+ */
+export async function diagnose(
+  host: Host,
+  settings: Readonly<Record<string, number>> = {},
+): Promise<{ looked: Looked; findings: Finding[] }> {
   const door = openDoor();
   const namespace = await door.open(host.netns);
   try {
     const context = { ambient: realAmbient({ ...host.env }), home: pluginsUnderTest() };
     const looked = await examine(context, { door, host: namespace });
+    const { sysctls } = looked.view.nat.host;
+    for (const [name, value] of Object.entries(settings)) (sysctls as Map<string, number>).set(name, value);
     return { looked, findings: doctorFindings(looked.view) };
   } finally {
     namespace.close();
   }
+}
+
+/** Everything that `weft trace FROM TO --predict-only` says, from the same look. */
+async function traced(
+  { gathered }: Looked,
+  { from, to, says: _, ...more }: NonNullable<Broken['trace']>,
+): Promise<string[]> {
+  const question = await questionFor(gathered, { from, to: parseDestination(to), ...more });
+  const { there, back } = await gathered.predict(question);
+  return [there, back].flatMap((path) =>
+    path ? [path.why, ...path.notes, ...path.assumptions, ...path.hops.map((hop) => hop.words)] : [],
+  );
 }
 
 /** `code subject` of everything but notes. */
@@ -82,6 +103,7 @@ export interface Broken {
   name: string;
   /** Shell, on the host; `web` and `db` are namespaces, `$WEB` and `$DB` the host's ends of their links. */
   break: string;
+  settings?: Readonly<Record<string, number>>;
   mend: string;
   /** What `weft doctor` has to name: a finding's code and words of it. */
   code: string;
@@ -101,19 +123,16 @@ export async function holdTo(t: Test, lab: Lab, cases: readonly Broken[]): Promi
   for (const one of cases) {
     await run(one.break);
     try {
-      const { findings } = await diagnose(host);
+      const { looked, findings } = await diagnose(host, one.settings);
       const found = findings.find(({ code, what }) => code === one.code && one.what.test(what));
       t.ok(found, `${one.name}: weft doctor names it: ${named(findings).join(' | ')}`);
       t.equal(found?.severity ?? 'none', one.severity ?? 'error', `${one.name}: gravity`);
       if (one.trace) {
-        const { from, to, says, ...more } = one.trace;
-        const { there, back } = await foresee(host, from === 'web' ? lab.web : from, to, more);
-        const words = [there, back].flatMap((path) =>
-          path ? [path.why, ...path.notes, ...path.hops.map((hop) => hop.words)] : [],
-        );
+        const { says, from } = one.trace;
+        const words = await traced(looked, { ...one.trace, from: from === 'web' ? lab.web : from });
         t.ok(
           words.some((word) => says.test(word)),
-          `${one.name}: weft trace names it: ${there.why} / ${back?.why}`,
+          `${one.name}: weft trace names it: ${words.join(' | ')}`,
         );
       }
     } finally {
