@@ -17,7 +17,7 @@ t.test('words are proposed from the command tree', async (t) => {
       .map((line) => line.split('\t')[0]);
   t.same(await propose(''), [
     ...['net', 'network', 'nat', 'run', 'exec', 'ps', 'logs', 'stop', 'kill', 'rm', 'stats', 'inspect', 'gc'],
-    ...['sandbox', 'plan', 'status', 'trace', 'top', 'agent', 'demo', 'version', 'completion'],
+    ...['sandbox', 'plan', 'status', 'trace', 'doctor', 'top', 'agent', 'demo', 'version', 'completion'],
   ]);
   t.same(await propose('ne'), ['net', 'network']);
   t.same(await propose('net', 'c'), ['check']);
