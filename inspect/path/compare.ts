@@ -33,7 +33,7 @@ export interface Comparison {
 export function compare(prediction: Prediction, observation: Observation, sent = true): Comparison {
   const { there, back } = prediction;
   const seen = seenOutcome(there, observation, sent);
-  const agreed = agree(prediction, seen.outcome);
+  const agreed = agree(prediction, seen.outcome) || toldByItsKernel(prediction, observation);
   // Without a packet there is nothing to compare, but for where it ends.
   const compared = (path: Path | undefined, way: 'there' | 'back'): ComparedHop[] =>
     side(path, observation, way, { agreed, masked: maskedEnds(there) });
@@ -67,6 +67,17 @@ function agree({ there: { outcome }, back }: Prediction, seen: Outcome): boolean
   if (outcome === 'lost') return seen !== 'delivered' && seen !== 'left';
   const answered = back === undefined || back.outcome === 'delivered';
   return (seen === 'delivered') === answered;
+}
+
+/** What a rule drops before it leaves, its sender is told of (but TCP, which tries again): nf_hook_slow answers EPERM. */
+function toldByItsKernel({ there }: Prediction, { answer }: Observation): boolean {
+  const [first, last] = [there.hops[0], there.hops.at(-1)];
+  return (
+    there.outcome === 'dropped' &&
+    first?.place.namespace === last?.place.namespace &&
+    answer.kind === 'refused' &&
+    answer.errno === 'EPERM'
+  );
 }
 
 function side(
