@@ -3,6 +3,7 @@ import type { Ambient } from '../../cni/ambient.ts';
 import { findProgram, onHost, programEnv } from '../../firewall/program.ts';
 import { legacyTables } from '../../firewall/xtables.ts';
 import type { Namespace } from '../../netlink/door.ts';
+import { listTables } from '../../netlink/nftables-objects.ts';
 import { withOwners } from '../owners.ts';
 import { type Ipset, readIpsets } from './ipsets.ts';
 import { readIptables } from './iptables.ts';
@@ -54,8 +55,19 @@ class Reader {
     this.#ambient = ambient;
   }
 
+  /** Most namespaces have no table: no program has to be started to know that. */
+  async #isEmpty(): Promise<boolean> {
+    try {
+      const [tables] = await this.#host.send(listTables());
+      return tables.ok && tables.value.length === 0;
+    } catch {
+      return false;
+    }
+  }
+
   /** Undefined where they cannot be read. */
   async nftables(): Promise<Table[] | undefined> {
+    if (await this.#isEmpty()) return [];
     const json = await this.#run('nft', ['-j', 'list', 'ruleset'], 'tables of nf_tables');
     if (json === undefined) return undefined;
     const printed = await this.#run('nft', ['-a', '-s', '-t', 'list', 'ruleset'], 'words of its rules');

@@ -4,6 +4,7 @@ import { look } from '../../cli/trace/look.ts';
 import { type Comparison, compare } from '../../inspect/path/compare.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { execIn } from '../support/host.ts';
+import { until } from '../support/until.ts';
 import {
   batch,
   type Foreseen,
@@ -262,7 +263,10 @@ t.test('one host', async (t) => {
 
   await batch(lab.host.netns, `route del ${OUTSIDE.v4}/32 dev br0`);
   const send = `const s = require('node:dgram').createSocket('udp4').bind(5555, () => s.send('x', 9999, '${UPLINK.v4}', () => s.close()))`;
-  await execIn(lab.outside, process.execPath, ['-e', send]);
+  await until('the connection is tracked', async () => {
+    await execIn(lab.outside, process.execPath, ['-e', send]);
+    return (await execIn(lab.host.netns, 'cat', ['/proc/net/nf_conntrack'])).stdout.includes('sport=5555');
+  });
   const dnat = `table ip late {
     chain pre { type nat hook prerouting priority dstnat; udp dport 9999 dnat to ${ONE.v4}:53; }
   }`;
