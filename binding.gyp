@@ -16,11 +16,12 @@
       "libraries": ["-pthread"]
     },
     {
-      # At build time only: makes the default filter of system calls out of a profile.
+      # Makes filters of system calls: the default one at build time, those of bundles for weft-oci, where it stands beside it.
       "target_name": "weft-seccomp",
       "type": "executable",
       "sources": ["scripts/seccomp/compile.cc"],
       "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra"],
+      "ldflags": ["-static", "-s"],
       "libraries": ["-lseccomp"]
     },
     {

@@ -29,7 +29,7 @@ function load(name) {
 }
 
 function need(id) {
-  return id === './weft-cli.js' || id === './weft-agent.js' ? load(id.slice(2, -3)) : require(id);
+  return /^\.\/weft-(cli|agent|oci)\.js$/.test(id) ? load(id.slice(2, -3)) : require(id);
 }
 
 function readSource(filename) {

@@ -1,6 +1,6 @@
 /**
  * The one entry of every executable: the launcher passes the name it was called by, and its own file's name.
- * A plugin's name runs the protocol skeleton; anything else is the `weft` command.
+ * A plugin's name runs the protocol skeleton, that of the OCI runtime is called as runc is; anything else is the `weft` command.
  */
 import type { Ambient } from '../cni/ambient.ts';
 import type { PluginVerbs } from '../cni/plugin.ts';
@@ -8,6 +8,9 @@ import { runPlugin } from '../cni/skel.ts';
 import { isPluginName, loadPlugin } from '../plugins/registry.ts';
 import { realAmbient } from '../runtime/ambient.ts';
 import { tryWriteAll } from '../runtime/write-all.ts';
+
+/** What containerd and Podman are told to execute in runc's place. */
+const RUNTIME = 'weft-oci';
 
 /** Throws what keeps the answer from being written. */
 function writeAll(fd: number, text: string): void {
@@ -31,6 +34,13 @@ async function afterAgent(plugin: PluginVerbs, ambient: Ambient): Promise<Ambien
 async function main(calledAs: string, file: string, args: string[]): Promise<number> {
   const name = [calledAs, file].find(isPluginName);
   const ambient = realAmbient(process.env);
+  if (calledAs === RUNTIME || file === RUNTIME) {
+    const { runOci } = await import('../cli/oci/main.ts');
+    return await runOci(args, import.meta.dirname, {
+      out: (text) => writeAll(1, text),
+      err: (text) => void tryWriteAll(2, text),
+    });
+  }
   if (name === undefined) {
     const { runWeft } = await import('../cli/app.ts');
     return await runWeft(args, ambient);

@@ -130,6 +130,10 @@ export async function runWeft(
     const { ended } = await import('./container/ended.ts');
     return await ended(context, words);
   }
+  if (first === 'oci') {
+    const { runOci } = await import('./oci/main.ts');
+    return await runOci(words, context.home, terminal);
+  }
   await run(app, withCommandApart(argv), context);
   const status = exitStatus(io.exitCode);
   if (status === 0 && chosen !== undefined) return chosen;

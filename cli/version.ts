@@ -4,9 +4,9 @@ import { SUPPORTED_VERSIONS } from '../cni/types.ts';
 import { PLUGIN_NAMES } from '../plugins/registry.ts';
 import type { WeftContext } from './context.ts';
 import { lines, table } from './table.ts';
+import { WEFT_VERSION } from './version-number.ts';
 
-/** Also in package.json; a test compares. */
-export const WEFT_VERSION = '0.1.0';
+export { WEFT_VERSION };
 
 export function printVersion(this: WeftContext, flags: { json?: boolean }): void {
   const plugins = [...PLUGIN_NAMES].sort();

@@ -33,6 +33,7 @@ const out = `${target}.new`;
 /** What the plugins' cold path must not read: each is a bundle of its own, loaded when it is first used. */
 const SEPARATE = [
   { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.js' },
+  { from: /\/cli\/oci\/main\.ts$/, entry: 'cli/oci/main.ts', file: 'weft-oci.js' },
   { from: /\/agent\/serve\.ts$/, entry: 'agent/serve.ts', file: 'weft-agent.js' },
   { from: /^execa$/, entry: 'execa', file: 'weft-execa.cjs' },
 ] as const;
@@ -88,7 +89,8 @@ function placeFiles(): void {
   const launcher = path.join(out, 'weft');
   copyFileSync(path.join(root, 'build/Release/weft-launcher'), launcher);
   copyFileSync(path.join(root, 'build/Release/weft-monitor'), path.join(out, 'weft-monitor'));
-  for (const name of PLUGIN_NAMES) linkSync(launcher, path.join(out, name));
+  copyFileSync(path.join(root, 'build/Release/weft-seccomp'), path.join(out, 'weft-seccomp'));
+  for (const name of [...PLUGIN_NAMES, 'weft-oci']) linkSync(launcher, path.join(out, name));
 }
 
 /** Of containers-common, the profile that Podman and others keep. */

@@ -173,12 +173,23 @@ export function executionSteps(
     ...prepared.cgroups.map((path): Step => ['cgroup', path]),
     ...(interactive ? [['input'] satisfies Step] : []),
     ...(terminal ? [['on-terminal'] satisfies Step] : []),
-    ['process', pid],
-    ...(prepared.unprivileged ? enterAsOwner(namespaces) : enterAsRoot(namespaces)),
-    ...(namespaces.includes('user') ? [becomeRoot(prepared.unprivileged)] : []),
+    ...enterSteps(pid, namespaces, prepared.unprivileged),
     ['await'],
     terminalStep(terminal, prepared),
     ...commandSteps(execution, prepared),
+  ];
+}
+
+/** Into the namespaces of a container's first process; root of its user namespace where there is one. */
+export function enterSteps(
+  pid: number,
+  namespaces: readonly NamespaceKind[],
+  unprivileged?: boolean,
+): Step[] {
+  return [
+    ['process', pid],
+    ...(unprivileged ? enterAsOwner(namespaces) : enterAsRoot(namespaces)),
+    ...(namespaces.includes('user') ? [becomeRoot(unprivileged)] : []),
   ];
 }
 

@@ -13,6 +13,8 @@ export type Told =
   | { kind: 'ended'; status: number };
 
 const HEADER = 5;
+/** Bytes of input that may be on their way: more waits where it comes from. */
+const MOST_TYPED = 256 * 1024;
 
 function read(kind: string, body: Buffer): Told | undefined {
   const words = () => body.toString('latin1').split(' ').map(Number);
@@ -29,6 +31,9 @@ function read(kind: string, body: Buffer): Told | undefined {
 
 export class MonitorClient {
   readonly #stream: Duplex;
+  /** Bytes of input that the container has not taken yet. */
+  #typed = 0;
+  #onRoom = () => {};
 
   constructor(stream: Duplex) {
     this.#stream = stream;
@@ -44,7 +49,9 @@ export class MonitorClient {
         rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
         while (rest.length >= HEADER && rest.length >= HEADER + rest.readUInt32LE(1)) {
           const end = HEADER + rest.readUInt32LE(1);
-          const told = read(String.fromCharCode(rest[0] ?? 0), rest.subarray(HEADER, end));
+          const kind = String.fromCharCode(rest[0] ?? 0);
+          const told = read(kind, rest.subarray(HEADER, end));
+          if (kind === 'Y') this.#taken(rest.readUInt32LE(HEADER));
           rest = rest.subarray(end);
           if (told) yield told;
         }
@@ -81,9 +88,22 @@ export class MonitorClient {
     this.#send('Q');
   }
 
-  input(data: Uint8Array): void {
+  /** Returns whether it can take more at once; if not, `onRoom` says when. `told` must be read for that. */
+  input(data: Uint8Array): boolean {
     const most = 32_768;
     for (let at = 0; at < data.length; at += most) this.#send('I', data.subarray(at, at + most));
+    this.#typed += data.length;
+    return this.#typed < MOST_TYPED;
+  }
+
+  onRoom(room: () => void): void {
+    this.#onRoom = room;
+  }
+
+  #taken(count: number): void {
+    const full = this.#typed >= MOST_TYPED;
+    this.#typed -= count;
+    if (full && this.#typed < MOST_TYPED) this.#onRoom();
   }
 
   endInput(): void {

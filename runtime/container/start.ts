@@ -18,12 +18,15 @@ export class StartError extends Error {
   override readonly name = 'StartError';
   readonly status: number;
   readonly errno: string;
+  /** Of the step in the list. */
+  readonly index: number;
 
   constructor(steps: readonly Step[], index: number, errno: number) {
     const step = steps[index] ?? ['(unknown step)'];
     const code = errnoName(errno);
     super(words(step, code));
     this.errno = code;
+    this.index = index;
     this.status = step[0] === 'exec' ? (code === 'ENOENT' ? 127 : 126) : 125;
   }
 }
@@ -44,19 +47,21 @@ function words(step: Step, code: string): string {
 /**
  * Writes `<folder>/steps`, starts `monitor` (the program) on it, and waits until the container waits in turn. Throws StartError,
  * or CniError(program) when the monitor itself cannot be started; then nothing is left but the folder.
+ * @param streams the monitor's open files; the fourth is always the way to it
  */
 export async function createContainer(
   monitor: string,
   folder: string,
   steps: readonly Step[],
   env: Readonly<Record<string, string | undefined>>,
+  streams: readonly ('ignore' | 'inherit' | 'pipe' | number)[] = ['ignore', 'ignore', 'ignore', 'pipe'],
 ): Promise<Created> {
   const { writeFile } = await import('node:fs/promises');
   const { spawn } = await import('node:child_process');
   await writeFile(`${folder}/steps`, encodeSteps(steps), { mode: 0o600 });
   const child = spawn(monitor, [folder], {
     detached: true,
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    stdio: [...streams],
     env,
   });
   const failed = new Promise<never>((_, reject) => {

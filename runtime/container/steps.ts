@@ -38,6 +38,24 @@ export function encodeSteps(steps: readonly Step[]): Buffer {
   return Buffer.concat(parts);
 }
 
+/** Words of a list that was encoded, as text. Throws RangeError where it is cut off. */
+export function decodeSteps(bytes: Buffer): Step[] {
+  const steps: Step[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const words: string[] = [];
+    const count = bytes.readUInt16LE(at);
+    at += 2;
+    for (let word = 0; word < count; word++) {
+      const length = bytes.readUInt32LE(at);
+      words.push(bytes.toString('utf8', at + 4, at + 4 + length));
+      at += 4 + length + 1;
+    }
+    const [name = '', ...rest] = words;
+    steps.push([name, ...rest]);
+  }
+  return steps;
+}
+
 /** For people: the words, quoted where a shell would need it; bytes by their number. */
 export function renderStep(step: Step): string {
   return step

@@ -39,6 +39,8 @@ bool wish(const Step &step, Wishes *wishes) {
   else if (strcmp(name, "log") == 0) wishes->log_room = number(step.argument(0));
   else if (strcmp(name, "input") == 0) wishes->input = true;
   else if (strcmp(name, "on-terminal") == 0) wishes->terminal = true;
+  else if (strcmp(name, "inherit") == 0) wishes->inherit = true;
+  else if (strcmp(name, "alone") == 0) wishes->alone = true;
   else if (strcmp(name, "oom") == 0) wishes->oom_file = step.argument(0);
   else if (strcmp(name, "ended") == 0) wishes->ended = step;
   else return false;
@@ -68,7 +70,7 @@ int place(pid_t pid, const Wishes &wishes) {
 }
 
 [[noreturn]] void be_child(Program *program, const Wishes &wishes, const Pipe &in, const Pipe &out, const Pipe &err, int channel) {
-  if (!wishes.terminal) {
+  if (!wishes.terminal && !wishes.inherit) {
     const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     dup2(in.read >= 0 ? in.read : nothing, 0);
     dup2(out.write, 1);
@@ -88,7 +90,7 @@ int clone_child(Program *program, const Step &step, const Wishes &wishes, Born *
   int ends[2];
   Pipe in, out, err;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return errno;
-  if (!wishes.terminal && ((wishes.input && !in.open()) || !out.open() || !err.open())) return errno;
+  if (!wishes.terminal && !wishes.inherit && ((wishes.input && !in.open()) || !out.open() || !err.open())) return errno;
   const pid_t pid = static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
   if (pid < 0) return errno;
   if (pid == 0) {
@@ -135,6 +137,7 @@ int give_birth(Program *program, Wishes *wishes, Born *born) {
       error = unshare(static_cast<int>(flag)) == 0 ? 0 : errno;
     }
     if (error == kUnknownStep) error = enter_step(step);
+    if (error == kUnknownStep) error = run_handed_step(step);
     if (error == kUnknownStep) error = run_file_step(step);
     if (error == kUnknownStep) error = run_mount_step(step);
     if (error == kUnknownStep) error = ENOSYS;

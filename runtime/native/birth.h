@@ -19,6 +19,10 @@ struct Wishes {
   bool input = false;
   // Standard streams are a terminal that a later step opens.
   bool terminal = false;
+  // Standard streams are the monitor's own.
+  bool inherit = false;
+  // Once the command runs, or waits at the gate, the monitor goes: its child belongs to whoever gathers orphans above.
+  bool alone = false;
   // memory.oom_control or memory.events of its cgroup.
   const char *oom_file = nullptr;
   // What is run when it has ended.

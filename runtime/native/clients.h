@@ -8,7 +8,7 @@
 // A frame: its kind, the length of its body (32 bits, little endian), the body.
 // To the monitor: 'A' attach (send me the output), 'S' start, 'I' input, 'E' end of input, 'W' rows and columns (16 bits each), 'K' signal
 // (8 bits), 'D' I go, it may stay, 'Q' I clean up at the end. From it: 'C' created (pid), 'B' the command began, 'F' a step failed ("index errno"), 'O' output, 'R' error
-// output, 'X' ended ("status").
+// output, 'X' ended ("status"), 'Y' so much of the input was taken (32 bits).
 struct Client {
   int fd = -1;
   bool attached = false;

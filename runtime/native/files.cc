@@ -51,9 +51,15 @@ int make_device(const Step &step) {
   const mode_t type = step.argument(1)[0] == 'b' ? S_IFBLK : S_IFCHR;
   const dev_t device = makedev(number(step.argument(2)), number(step.argument(3)));
   const char *path = step.argument(0);
-  if (mknod(path, type | 0600, device) != 0) return errno;
+  const mode_t mode = step.count > 5 ? static_cast<mode_t>(number(step.argument(4))) : 0666;
+  if (mknod(path, type | 0600, device) != 0) {
+    struct stat found;
+    // A file system that has it already, the same.
+    if (errno != EEXIST || lstat(path, &found) != 0) return errno;
+    return (found.st_mode & S_IFMT) == type && found.st_rdev == device ? 0 : EEXIST;
+  }
   // mknod's mode is cut by the mask.
-  return chmod(path, 0666) == 0 ? 0 : errno;
+  return chmod(path, mode) == 0 ? 0 : errno;
 }
 
 // 0 or an errno; of the link itself where it is one.
@@ -68,7 +74,7 @@ int make_link(const char *target, const char *path) {
 
 }  // namespace
 
-// attribute PATH NAME VALUE | pipe PATH | folder PATH MODE | file PATH | device PATH c|b MAJOR MINOR | link TARGET PATH | write PATH TEXT | chdir PATH
+// attribute PATH NAME VALUE | pipe PATH | folder PATH MODE | file PATH | device PATH c|b MAJOR MINOR [MODE] | link TARGET PATH | write PATH TEXT | chdir PATH
 // | own PATH UID GID | hostname NAME | umask NUMBER
 int run_file_step(const Step &step) {
   const char *name = step.name();

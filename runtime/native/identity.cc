@@ -44,20 +44,32 @@ int bound(uint64_t kept) {
   return 0;
 }
 
-int hold(uint64_t kept) {
+// EFFECTIVE [PERMITTED INHERITABLE AMBIENT]
+int hold(const Step &step) {
+  const uint64_t effective = number(step.argument(0));
+  const uint64_t permitted = step.count > 2 ? number(step.argument(1)) : effective;
+  const uint64_t inheritable = number(step.argument(2));
+  const uint64_t ambient = number(step.argument(3));
   const CapabilityHeader header = {kVersion3, 0};
   CapabilitySets sets[2] = {};
   for (int half = 0; half < 2; half++) {
-    const uint32_t bits = static_cast<uint32_t>(kept >> (32 * half));
-    sets[half] = {bits, bits, 0};
+    const int shift = 32 * half;
+    sets[half] = {static_cast<uint32_t>(effective >> shift), static_cast<uint32_t>(permitted >> shift),
+                  static_cast<uint32_t>(inheritable >> shift)};
   }
   CapabilitySets now[2] = {};
   if (syscall(SYS_capget, &header, now) != 0) return errno;
   for (int half = 0; half < 2; half++) {
     sets[half].permitted &= now[half].permitted;
-    sets[half].effective &= now[half].permitted;
+    sets[half].effective &= sets[half].permitted;
+    sets[half].inheritable &= sets[half].permitted;
   }
-  return syscall(SYS_capset, &header, sets) == 0 ? 0 : errno;
+  if (syscall(SYS_capset, &header, sets) != 0) return errno;
+  for (int capability = 0; capability < 64; capability++) {
+    if ((ambient >> capability & 1) == 0 || (sets[capability / 32].inheritable >> capability % 32 & 1) == 0) continue;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) return errno;
+  }
+  return 0;
 }
 
 int filter(const void *instructions, size_t length) {
@@ -79,6 +91,8 @@ int become(const Step &step) {
   const gid_t group = static_cast<gid_t>(number(step.argument(1)));
   // A user namespace made without root may not change groups: then they are not asked for.
   if (strcmp(step.argument(2), "keep") != 0 && setgroups(count, groups) != 0) return errno;
+  // What it may still do is said by `hold`, which comes next.
+  if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return errno;
   if (setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0) return errno;
   return 0;
 }
@@ -109,7 +123,7 @@ int run_identity_step(const Step &step) {
   const char *name = step.name();
   if (strcmp(name, "link-up") == 0) return link_up(step.argument(0));
   if (strcmp(name, "bound") == 0) return bound(number(step.argument(0)));
-  if (strcmp(name, "hold") == 0) return hold(number(step.argument(0)));
+  if (strcmp(name, "hold") == 0) return hold(step);
   if (strcmp(name, "user") == 0) return become(step);
   if (strcmp(name, "limit") == 0) return limit(step);
   if (strcmp(name, "no-new-privileges") == 0) return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -41,7 +42,11 @@ class Monitor {
   void on_child();
   void on_client(Client *client, short events);
   void on_frame(Client *client, char kind, const char *body, uint32_t length);
-  void on_input(const char *body, uint32_t length);
+  void on_input(Client *client, const char *body, uint32_t length);
+  void pass_input();
+  void end_input();
+  void acknowledge(Client *client, size_t length);
+  int input() const { return master_ >= 0 ? master_ : born_.input; }
   void start_failed(int step, int error);
   void end();
   void keep(char kind, const char *data, size_t length);
@@ -57,6 +62,12 @@ class Monitor {
   int master_ = -1;
   int log_ = -1;
   uint64_t logged_ = 0;
+  // What was typed and not taken yet, and by whom.
+  char *typed_ = nullptr;
+  size_t typed_length_ = 0;
+  size_t typed_room_ = 0;
+  int typist_ = -1;
+  bool input_ended_ = false;
   bool waiting_ = false;
   bool running_ = false;
   bool gone_ = false;
@@ -85,9 +96,12 @@ void Monitor::keep(char kind, const char *data, size_t length) {
   memcpy(header + 1, &size, sizeof size);
   memcpy(header + 5, &now, sizeof now);
   if (write_all(log_, header, sizeof header) && write_all(log_, data, length)) logged_ += sizeof header + length;
+  // A full disk: what follows must begin where a record does.
+  else if (log_ >= 0 && ftruncate(log_, static_cast<off_t>(logged_)) != 0) logged_ = UINT64_MAX;
 }
 
 void Monitor::write_status(const char *phase) {
+  if (wishes_.alone) return;
   char text[512];
   int length = snprintf(text, sizeof text, "{\"phase\":\"%s\",\"pid\":%d,\"monitor\":%d,\"started\":%llu", phase, born_.pid,
                         getpid(), static_cast<unsigned long long>(started_));
@@ -170,22 +184,44 @@ void Monitor::on_child() {
   }
 }
 
-void Monitor::on_input(const char *body, uint32_t length) {
-  int fd = master_ >= 0 ? master_ : born_.input;
-  // A command that does not read holds up whoever types, not the monitor: what does not fit is tried again a few times.
-  for (int attempt = 0; fd >= 0 && length > 0 && attempt < 200; attempt++) {
-    pollfd ready = {fd, POLLOUT, 0};
-    if (poll(&ready, 1, 50) <= 0 || (ready.revents & POLLOUT) == 0) {
-      if (ready.revents & (POLLERR | POLLHUP)) return;
-      continue;
-    }
-    const ssize_t count = write(fd, body, length > 512 ? 512 : length);
-    if (count < 0 && errno != EAGAIN && errno != EINTR) return;
-    if (count > 0) {
-      body += count;
-      length -= static_cast<uint32_t>(count);
-    }
+// Who types is told how much was taken: he keeps the rest, and what he says beside it is heard at once.
+void Monitor::on_input(Client *client, const char *body, uint32_t length) {
+  if (input() < 0 || input_ended_) {
+    acknowledge(client, length);
+    return;
   }
+  if (typed_length_ + length > typed_room_) {
+    char *grown = static_cast<char *>(realloc(typed_, typed_length_ + length));
+    if (grown == nullptr) return;
+    typed_ = grown;
+    typed_room_ = typed_length_ + length;
+  }
+  memcpy(typed_ + typed_length_, body, length);
+  typed_length_ += length;
+  typist_ = client->fd;
+}
+
+void Monitor::acknowledge(Client *client, size_t length) {
+  const uint32_t taken = static_cast<uint32_t>(length);
+  if (client != nullptr && taken > 0) clients_.send(client, 'Y', &taken, sizeof taken);
+}
+
+void Monitor::pass_input() {
+  const ssize_t count = write(input(), typed_, typed_length_);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  // A command that closed its input wants no more of it.
+  if (count < 0) input_ended_ = true;
+  const size_t taken = count < 0 ? typed_length_ : static_cast<size_t>(count);
+  typed_length_ -= taken;
+  memmove(typed_, typed_ + taken, typed_length_);
+  acknowledge(clients_.by_fd(typist_), taken);
+  end_input();
+}
+
+void Monitor::end_input() {
+  if (!input_ended_ || typed_length_ > 0 || born_.input < 0) return;
+  close(born_.input);
+  born_.input = -1;
 }
 
 void Monitor::on_frame(Client *client, char kind, const char *body, uint32_t length) {
@@ -196,10 +232,12 @@ void Monitor::on_frame(Client *client, char kind, const char *body, uint32_t len
     waiting_ = false;
     send_note(born_.channel, {'g', 0, 0});
   }
-  if (kind == 'I') on_input(body, length);
-  if (kind == 'E' && born_.input >= 0) {
-    close(born_.input);
-    born_.input = -1;
+  if (kind == 'I') on_input(client, body, length);
+  if (kind == 'E') {
+    // A terminal has no end: its reader sees one in the key that says so, after what stands in the line.
+    if (master_ >= 0) on_input(client, "\4\4", 2);
+    input_ended_ = true;
+    end_input();
   }
   if (kind == 'W' && length == 4 && master_ >= 0) {
     winsize size = {};
@@ -241,7 +279,7 @@ void Monitor::listen_for_clients() {
 }
 
 void Monitor::serve() {
-  while (true) {
+  while (!wishes_.alone || !running_ || clients_.pending()) {
     const bool choked = clients_.choked();
     pollfd polls[8 + Clients::kMost];
     size_t count = 0;
@@ -250,6 +288,7 @@ void Monitor::serve() {
     polls[count++] = {listener_, POLLIN, 0};
     polls[count++] = {choked ? -1 : born_.output, POLLIN, 0};
     polls[count++] = {choked ? -1 : born_.errors, POLLIN, 0};
+    polls[count++] = {typed_length_ > 0 ? input() : -1, POLLOUT, 0};
     const size_t first = count;
     count += clients_.fill(polls + count);
     const int ready = poll(polls, count, gone_ && !choked ? 0 : -1);
@@ -259,6 +298,7 @@ void Monitor::serve() {
     if (polls[1].revents) on_note();
     if (polls[3].revents) on_output(&born_.output, 'O');
     if (polls[4].revents) on_output(&born_.errors, 'R');
+    if (polls[5].revents && input() >= 0) pass_input();
     for (size_t at = first; at < count; at++) {
       Client *client = clients_.by_fd(polls[at].fd);
       if (polls[at].revents && client != nullptr) on_client(client, polls[at].revents);
@@ -330,8 +370,9 @@ int Monitor::run(Program *program) {
   }
   if (born_.pid < 0) return 0;
   prctl(PR_SET_NAME, "weft-monitor");
-  listen_for_clients();
+  if (!wishes_.alone) listen_for_clients();
   serve();
+  if (wishes_.alone && running_) return 0;
   end();
   run_ended();
   return 0;

@@ -62,8 +62,15 @@ int enter_step(const Step &step);
 // Everything after `clone`: never returns. The exit status is seen by nobody but through the channel.
 [[noreturn]] void run_inside(Program *program, int channel);
 
+// Steps for a container that somebody else watches.
+int run_handed_step(const Step &step);
+// The connection that `console` opened, or -1; its caller closes it.
+int take_console();
+// Waits for somebody to connect to the gate: it is told of failures from then on. 0 or an errno.
+int wait_at_gate(int *channel);
+
 // Opens a terminal of the container's devpts, makes it the controlling one and standard streams, sends its other end. 0 or an errno.
-int take_terminal(int channel, const char *rows, const char *columns);
+int take_terminal(int channel, const Step &step);
 
 // PID 1 that forwards signals to `child` and reaps; with `child` 0 it only reaps and ends by TERM.
 [[noreturn]] void be_init(pid_t child);

@@ -18,9 +18,16 @@ struct Word {
   unsigned long flag;
 };
 
+// Of `take`: without what is mounted below; the options are those of the first mount alone.
+constexpr unsigned long kFlat = 1ul << 40;
+constexpr unsigned long kTop = 1ul << 41;
+
 constexpr Word kFlags[] = {
     {"ro", MS_RDONLY},        {"nosuid", MS_NOSUID},   {"nodev", MS_NODEV},         {"noexec", MS_NOEXEC},
-    {"relatime", MS_RELATIME}, {"strictatime", MS_STRICTATIME}, {"noatime", MS_NOATIME},
+    {"relatime", MS_RELATIME}, {"strictatime", MS_STRICTATIME}, {"noatime", MS_NOATIME}, {"nodiratime", MS_NODIRATIME},
+    {"sync", MS_SYNCHRONOUS}, {"dirsync", MS_DIRSYNC}, {"lazytime", MS_LAZYTIME},       {"nosymfollow", 0x100},
+    {"bind", MS_BIND},       {"shared", MS_SHARED},   {"slave", MS_SLAVE},
+    {"flat", kFlat},         {"top", kTop},
 };
 
 // Comma-separated words to flags; what is no flag stands for itself and is the file system's own option (`data`).
@@ -80,11 +87,17 @@ uint64_t attributes_of(unsigned long flags) {
 
 int take(size_t slot, const char *source, const char *options) {
   if (slot >= kMostTrees) return E2BIG;
-  const int tree = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, source, kCloneTree | kRecursive | O_CLOEXEC));
+  const unsigned long flags = flags_of(options);
+  const unsigned below = flags & kFlat ? 0 : kRecursive;
+  const int tree = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, source, kCloneTree | below | O_CLOEXEC));
   if (tree < 0) return errno;
   trees[slot] = tree;
-  MountAttributes attributes = {attributes_of(flags_of(options)), 0, MS_PRIVATE, 0};
-  return syscall(SYS_mount_setattr, tree, "", kEmptyPath | kRecursive, &attributes, sizeof attributes) == 0 ? 0 : errno;
+  const uint64_t propagation = flags & MS_SHARED ? MS_SHARED : flags & MS_SLAVE ? MS_SLAVE : MS_PRIVATE;
+  const MountAttributes spread = {0, 0, propagation, 0};
+  const MountAttributes attributes = {attributes_of(flags), 0, 0, 0};
+  const unsigned reach = flags & kTop ? 0 : kRecursive;
+  if (syscall(SYS_mount_setattr, tree, "", kEmptyPath | kRecursive, &spread, sizeof spread) != 0) return errno;
+  return syscall(SYS_mount_setattr, tree, "", kEmptyPath | reach, &attributes, sizeof attributes) == 0 ? 0 : errno;
 }
 
 int place(size_t slot, const char *target) {

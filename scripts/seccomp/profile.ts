@@ -42,7 +42,8 @@ export function rulesOf(profile: Profile, capabilities: readonly string[], arch:
   const applies = ({ includes = {}, excludes = {} }: Entry) =>
     holds(includes, true) && !holds(excludes, false);
   return [
-    `default ${profile.defaultErrnoRet ?? 1}`,
+    `default refuse ${profile.defaultErrnoRet ?? 1}`,
+    ...known.map((name) => `arch ${name}`),
     ...profile.syscalls.filter(applies).flatMap((entry) => {
       const action = actionOf(entry);
       const args = (entry.args ?? []).map(
