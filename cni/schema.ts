@@ -98,20 +98,25 @@ export const ipam = {
   properties: { type: { type: 'string' } },
 } as const satisfies JSONSchema;
 
+/** What is the same in every network configuration, whatever the plugin. */
+export const netConfBase = {
+  cniVersion: { type: 'string' },
+  name: { type: 'string' },
+  type: { type: 'string' },
+  dns,
+  capabilities: { type: 'object', additionalProperties: { type: 'boolean' } },
+  prevResult: { type: 'object' },
+} as const satisfies Record<string, JSONSchema>;
+
 /**
  * What every network configuration has (SPEC 1.1, section 1, "Plugin configuration objects"). Spread it into a plugin's `properties`;
  * a plugin that declares capabilities replaces `runtimeConfig` by `runtimeConfigOf({...})`.
  */
 export const netConfProperties = {
-  cniVersion: { type: 'string' },
-  name: { type: 'string' },
-  type: { type: 'string' },
+  ...netConfBase,
   ipam,
-  dns,
   args: { type: 'object', properties: { cni: { type: 'object' } } },
-  capabilities: { type: 'object', additionalProperties: { type: 'boolean' } },
   runtimeConfig: { type: 'object' },
-  prevResult: { type: 'object' },
 } as const satisfies Record<string, JSONSchema>;
 
 /** The keys without which a configuration is none; the protocol skeleton fills in `cniVersion`. */

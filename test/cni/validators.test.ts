@@ -16,12 +16,17 @@ t.test('the committed validators are those of the schemas', async (t) => {
   }
 });
 
-t.test('a generated validator imports nothing, and answers as ajv does', async (t) => {
+const sorted = (errors: Validate['errors']) =>
+  [...(errors ?? [])].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+
+t.test('a generated validator loads no library, and answers as ajv does', async (t) => {
   const source = await validatorSource(sampleSchema);
   const code = source.replace(/^import type .*$/m, '');
-  t.notMatch(code, /\bimport\b|\brequire\("/);
+  const shared = /^import \{ alsoNetConf \} from '..\/..\/cni\/net-conf\/also.ts';$/m;
+  t.notMatch(code.replace(shared, ''), /\bimport\b|\brequire\("/);
   const file = join(t.testdir({}), 'validate.ts');
-  writeFileSync(file, code.replace('validate: Validate', 'validate'));
+  const root = join(import.meta.dirname, '../..');
+  writeFileSync(file, code.replace('validate: Validate', 'validate').replace('../../cni', `${root}/cni`));
   const { validate } = (await import(pathToFileURL(file).href)) as { validate: Validate };
   const reference = compiled(sampleSchema);
   const keys = fc.constantFrom('name', 'type', 'cniVersion', ...Object.keys(sampleSchema.properties));
@@ -29,7 +34,8 @@ t.test('a generated validator imports nothing, and answers as ajv does', async (
     fc.property(fc.dictionary(keys, fc.jsonValue({ maxDepth: 3 })), (conf) => {
       const wanted = reference(conf);
       t.equal(validate(conf), wanted);
-      t.strictSame(validate.errors, reference.errors);
+      // What all plugins share is told first.
+      t.strictSame(sorted(validate.errors), sorted(reference.errors));
     }),
     { numRuns: 300 },
   );
