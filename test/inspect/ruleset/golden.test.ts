@@ -268,6 +268,7 @@ t.test('rules of real programs', async (t) => {
 
   await t.test('what cannot be read is said', async (t) => {
     const { netns } = await host.container();
+    await execIn(netns, 'nft', ['add', 'table', 'inet', 'some']);
     const namespace = await openDoor().open(netns);
     t.teardown(() => namespace.close());
     const ambient = realAmbient({ PATH: process.env.PATH });
