@@ -21,6 +21,8 @@ export interface DoctorFlags {
 
 /** Exit status where nothing is lost now, and something is not as it should be. */
 const ONLY_WARNINGS = 3;
+/** Commands that are printed with a finding. */
+const MOST_LINES = 3;
 
 export async function doctor(this: WeftContext, flags: DoctorFlags): Promise<Error | undefined> {
   const { fix, yes, json, registry } = flags;
@@ -62,8 +64,14 @@ async function again(
 }
 
 async function show(terminal: Terminal, findings: readonly Finding[]): Promise<void> {
-  const found = await findingLines(findings, terminal);
+  const found = await findingLines(findings.map(shortened), terminal);
   terminal.out(lines(...found, ...(found.length > 0 ? [''] : []), summary(findings)));
+}
+
+/** What takes many commands is shown whole before it is done, and by --json. */
+function shortened(finding: Finding): Finding {
+  const { safe, mend } = finding;
+  return safe && mend.length > MOST_LINES ? { ...finding, mend: ['weft doctor --fix'] } : finding;
 }
 
 function summary(findings: readonly Finding[]): string {

@@ -1,4 +1,5 @@
 /** Addresses of containers: there once, known by the right MAC, and as ADD promised them. */
+import { ipCommand } from '../../plan/render.ts';
 import type { Finding } from '../finding.ts';
 import { promisedAddresses } from './leases.ts';
 import { type Attached, attached, type DoctorView } from './view.ts';
@@ -34,7 +35,7 @@ export function duplicateAddresses(view: DoctorView): Finding[] {
         mend:
           last === undefined
             ? []
-            : [`nsenter --net=${last.sketch.path} ip addr del ${cidr} dev ${last.inside.name}`],
+            : [ipCommand('container', last.sketch.path, 'addr', 'del', cidr, 'dev', last.inside.name)],
         safe: false,
         subject: address,
       },
@@ -59,7 +60,13 @@ export function wrongNeighbours(view: DoctorView): Finding[] {
     if (owner === undefined || owner.by !== link || !isWrong(mac, owner.mac, permanent)) return [];
     const name = host.links.find(({ index }) => index === link)?.name ?? '';
     return [
-      wrong('the host', '', { address, mac, owner: `container ${owner.container}`, right: owner.mac, name }),
+      wrong('the host', undefined, {
+        address,
+        mac,
+        owner: `container ${owner.container}`,
+        right: owner.mac,
+        name,
+      }),
     ];
   });
   const inside = all.flatMap(({ sketch, container, inside: link, bridge, outside }): Finding[] => {
@@ -75,7 +82,7 @@ export function wrongNeighbours(view: DoctorView): Finding[] {
       if (right === undefined || !isWrong(entry.mac, right, entry.permanent)) return [];
       const owner = isHosts ? `${by.name} of the host` : `container ${peer?.container}`;
       return [
-        wrong(`container ${container}`, `nsenter --net=${sketch.path} `, {
+        wrong(`container ${container}`, sketch.path, {
           ...{ address: entry.address, mac: entry.mac, owner, right, name: link.name },
         }),
       ];
@@ -90,7 +97,7 @@ const isWrong = (mac: string | undefined, right: string | undefined, permanent: 
 
 function wrong(
   who: string,
-  where: string,
+  netns: string | undefined,
   entry: { address: string; mac: string | undefined; owner: string; right: string | undefined; name: string },
 ): Finding {
   const { address, mac, owner, right, name } = entry;
@@ -99,7 +106,17 @@ function wrong(
     severity: 'error',
     what: `${who} knows ${address} by ${mac}, for ever (on ${name}); ${owner} has it, by ${right}`,
     why: 'its packets to that address are addressed to nobody, or to somebody else, and it does not ask again',
-    mend: [`${where}ip neigh del ${address} dev ${name}`],
+    mend: [
+      ipCommand(
+        netns === undefined ? 'host' : 'container',
+        netns ?? '',
+        'neigh',
+        'del',
+        address,
+        'dev',
+        name,
+      ),
+    ],
     // The kernel asks who has it.
     safe: true,
     subject: address,
@@ -164,7 +181,18 @@ function routesGone(view: DoctorView, one: Attached, network: string, { ips, rou
           mend:
             typeof via === 'string'
               ? [
-                  `nsenter --net=${one.sketch.path} ip ${six ? '-6 ' : ''}route add default via ${via} dev ${one.inside.name}`,
+                  ipCommand(
+                    'container',
+                    one.sketch.path,
+                    six && '-6',
+                    'route',
+                    'add',
+                    'default',
+                    'via',
+                    via,
+                    'dev',
+                    one.inside.name,
+                  ),
                 ]
               : [],
           safe: false,

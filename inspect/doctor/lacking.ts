@@ -6,7 +6,7 @@ export function attachmentsLacking({ lacking }: DoctorView): Finding[] {
   return lacking.map(({ network, containerId, ifname, kind, what, mend }) => ({
     code: kind === 'rules' ? 'rules-missing' : 'attachment-incomplete',
     severity: 'error',
-    what: `${ifname} of container ${containerId} on network ${network} lacks ${what.join(', ')}`,
+    what: `${ifname} of container ${containerId} on network ${network} lacks ${some(what)}`,
     why: 'ADD made it and somebody took it away: the container works in part, or not at all. A running agent (weft agent) puts it back',
     mend,
     // Done by what ADD does, which hurts nobody.
@@ -25,4 +25,10 @@ export function attachmentsLeft({ remains }: DoctorView): Finding[] {
     safe: dead,
     subject: `${network} ${containerId} ${ifname}`,
   }));
+}
+
+/** Where base rules are gone, each of them is. */
+function some([first = '', second, ...more]: readonly string[]): string {
+  if (second === undefined) return first;
+  return more.length === 0 ? `${first}, ${second}` : `${first}, and ${more.length + 1} more`;
 }

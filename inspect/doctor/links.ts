@@ -1,5 +1,6 @@
 /** The links between the host and its containers. */
 import { networkOf } from '../../cni/prefix.ts';
+import { ipCommand } from '../../plan/render.ts';
 import type { Finding } from '../finding.ts';
 import { type Attached, attached, type DoctorView } from './view.ts';
 
@@ -139,6 +140,7 @@ export function duplicateMacs(view: DoctorView): Finding[] {
   return [...groups.values()].flatMap((group): Finding[] => {
     const [first, second] = group;
     if (first === undefined) return [];
+    const last = second ?? first;
     const { mac = '' } = first.inside;
     const isBridges = first.bridge?.mac === mac;
     if (second === undefined && !isBridges) return [];
@@ -153,7 +155,7 @@ export function duplicateMacs(view: DoctorView): Finding[] {
         what: `${mac} is there twice on bridge ${first.bridge?.name}: ${all.join(' and ')}`,
         why: 'the bridge sends every frame to the one that it heard last: connections of both break at random',
         mend: [
-          `nsenter --net=${(second ?? first).sketch.path} ip link set ${(second ?? first).inside.name} address ${freshMac(mac)}`,
+          ipCommand('container', last.sketch.path, 'link', 'set', last.inside.name, 'address', freshMac(mac)),
         ],
         safe: false,
         subject: mac,
