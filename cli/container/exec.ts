@@ -4,7 +4,7 @@ import { StartError, startContainer } from '../../runtime/container/start.ts';
 import { findContainer } from '../../runtime/container/store.ts';
 import { UsageError, type WeftContext } from '../context.ts';
 import { makerFrom } from './maker.ts';
-import { relay, windowSize } from './relay.ts';
+import { relay, sayUnwritten, windowSize } from './relay.ts';
 
 export interface ExecFlags {
   interactive?: boolean;
@@ -33,7 +33,8 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
     try {
       created.client.attach();
       await startContainer(created, steps);
-      const { status } = await relay(created.client, created.told, { input, terminal });
+      const { status, unwritten } = await relay(created.client, created.told, { input, terminal });
+      sayUnwritten(this, unwritten);
       this.endWith(status ?? 125);
     } finally {
       created.client.close();

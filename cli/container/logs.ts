@@ -1,7 +1,7 @@
 /** `weft logs` */
 import { followLog, type LogRecord, linesOf, readLog } from '../../runtime/container/log.ts';
 import { findContainer, stateOf } from '../../runtime/container/store.ts';
-import { tryWriteAll } from '../../runtime/write-all.ts';
+import { writeAll } from '../../runtime/write-all.ts';
 import type { WeftContext } from '../context.ts';
 
 export interface LogFlags {
@@ -10,10 +10,13 @@ export interface LogFlags {
   tail?: number;
 }
 
-function print({ stream, time, data }: LogRecord, timestamps: boolean): void {
+/** Whether somebody reads it. */
+function print({ stream, time, data }: LogRecord, timestamps: boolean): boolean {
   const fd = stream === 'stdout' ? 1 : 2;
-  if (!timestamps) tryWriteAll(fd, data);
-  else tryWriteAll(fd, `${new Date(time).toISOString()} ${data.toString('utf8').replace(/\n$/, '')}\n`);
+  const text = timestamps
+    ? `${new Date(time).toISOString()} ${data.toString('utf8').replace(/\n$/, '')}\n`
+    : data;
+  return writeAll(fd, text) === undefined;
 }
 
 export async function logs(this: WeftContext, flags: LogFlags, name: string): Promise<void> {
@@ -27,9 +30,11 @@ export async function logs(this: WeftContext, flags: LogFlags, name: string): Pr
       last.push(line);
       if (last.length > tail) last.shift();
     }
-    for (const line of last) print(line, timestamps);
+    last.every((line) => print(line, timestamps));
     return;
   }
   const records = flags.follow ? followLog(folder, ended) : readLog(folder);
-  for await (const record of timestamps ? linesOf(records) : records) print(record, timestamps);
+  for await (const record of timestamps ? linesOf(records) : records) {
+    if (!print(record, timestamps)) return;
+  }
 }

@@ -3,13 +3,16 @@ import { constants } from 'node:os';
 import process from 'node:process';
 import { isatty, ReadStream, WriteStream } from 'node:tty';
 import type { MonitorClient, Told } from '../../runtime/container/monitor-client.ts';
-import { tryWriteAll } from '../../runtime/write-all.ts';
+import { writeAll } from '../../runtime/write-all.ts';
+import type { WeftContext } from '../context.ts';
 
 const PASSED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
 
 export interface Relayed {
   /** Of the container; undefined when its monitor went away without a word. */
   status: number | undefined;
+  /** Why its output could not be written here: then it was ended, as a program is whose reader went away. */
+  unwritten?: string;
 }
 
 /** The size of this terminal; undefined where standard output is none. */
@@ -33,9 +36,15 @@ export async function relay(
     passSignals(client),
   ];
   try {
+    let unwritten: string | undefined;
     for await (const one of told) {
-      if (one.kind === 'output') tryWriteAll(one.stream === 'stdout' ? 1 : 2, one.data);
-      if (one.kind === 'ended') return { status: one.status };
+      if (one.kind === 'output' && unwritten === undefined) {
+        unwritten = writeAll(one.stream === 'stdout' ? 1 : 2, one.data);
+        if (unwritten !== undefined) client.signal(constants.signals.SIGKILL);
+      }
+      if (one.kind !== 'ended') continue;
+      if (unwritten === undefined) return { status: one.status };
+      return { status: 128 + constants.signals.SIGPIPE, unwritten };
     }
     return { status: undefined };
   } finally {
@@ -44,19 +53,33 @@ export async function relay(
   }
 }
 
+/** A reader that went away wants no words either. */
+export function sayUnwritten({ terminal }: WeftContext, code: string | undefined): void {
+  if (code !== undefined && code !== 'EPIPE')
+    terminal.err(`weft: the output of the command cannot be written: ${code}; it was ended\n`);
+}
+
 function passInput(client: MonitorClient, terminal: boolean): () => void {
   if (isatty(0)) {
     const keyboard = new ReadStream(0);
     if (terminal) keyboard.setRawMode(true);
-    keyboard.on('data', (data: Buffer) => client.input(data));
-    keyboard.on('end', () => client.endInput());
+    const typed = (data: Buffer) => {
+      if (!client.input(data)) keyboard.pause();
+    };
+    keyboard.on('data', typed).on('end', () => client.endInput());
+    // The terminal is gone.
+    keyboard.on('error', () => client.endInput());
+    client.onRoom(() => keyboard.resume());
     return () => {
       if (terminal) keyboard.setRawMode(false);
       keyboard.destroy();
     };
   }
   const { stdin } = process;
-  const onData = (data: Buffer) => client.input(data);
+  const onData = (data: Buffer) => {
+    if (!client.input(data)) stdin.pause();
+  };
+  client.onRoom(() => stdin.resume());
   const onEnd = () => client.endInput();
   stdin.on('data', onData).on('end', onEnd);
   return () => {

@@ -9,7 +9,7 @@ import { lines } from '../table.ts';
 import { defaultsFor } from './defaults.ts';
 import type { RunFlags } from './flags.ts';
 import { makerFrom } from './maker.ts';
-import { relay, windowSize } from './relay.ts';
+import { relay, sayUnwritten, windowSize } from './relay.ts';
 import { specification } from './specification.ts';
 
 export async function run(this: WeftContext, flags: RunFlags, ...words: string[]): Promise<void> {
@@ -51,7 +51,9 @@ async function foreground(context: WeftContext, maker: Maker, made: Made): Promi
   client.attach();
   client.careForEnd();
   await start(maker, made);
-  const { status } = await relay(client, told, { input: spec.interactive, terminal: spec.terminal });
+  const options = { input: spec.interactive, terminal: spec.terminal };
+  const { status, unwritten } = await relay(client, told, options);
+  sayUnwritten(context, unwritten);
   const stopped = stateNow(context, spec.id);
   if (spec.remove) await remove(maker, spec.id);
   else for (const { message } of await clean(maker, spec.id)) context.terminal.err(`weft: ${message}\n`);
