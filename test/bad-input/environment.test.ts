@@ -2,7 +2,8 @@
 import t from 'tap';
 import { PLUGIN_NAMES } from '../../plugins/registry.ts';
 import { EVERY, sample } from './configurations.ts';
-import { type Row, refuseAll } from './table.ts';
+import { inMemory } from './in-memory.ts';
+import { type Row, refuseAll, refusePlain } from './table.ts';
 
 type Common = Omit<Row, 'plugin' | 'input'>;
 
@@ -102,11 +103,20 @@ const ENVIRONMENT: readonly Common[] = [
   { name: 'command unknown', command: 'UPDATE', code: 4, says: /CNI_COMMAND is "UPDATE"/ },
 ];
 
-for (const plugin of PLUGIN_NAMES) {
-  t.test(plugin, (t) =>
-    refuseAll(
-      t,
-      sample(plugin, ENVIRONMENT).map((row): Row => ({ ...row, plugin, input: EVERY[plugin] ?? {} })),
-    ),
-  );
-}
+const rowsOf = (plugin: string, rows: readonly Common[]) =>
+  rows.map((row): Row => ({ ...row, plugin, input: EVERY[plugin] ?? {} }));
+
+t.test('every plugin, every row', (t) =>
+  refusePlain(
+    t,
+    inMemory(t),
+    PLUGIN_NAMES.flatMap((plugin) => rowsOf(plugin, ENVIRONMENT)),
+  ),
+);
+
+t.test('every executable', (t) =>
+  refuseAll(
+    t,
+    PLUGIN_NAMES.flatMap((plugin) => rowsOf(plugin, sample(plugin, ENVIRONMENT))),
+  ),
+);

@@ -29,39 +29,69 @@ export interface Row {
 /** Holds every row to the rules, on one host, which must never change. */
 export async function refuseAll(t: Test, rows: readonly Row[], made?: Place): Promise<void> {
   const place = made ?? (await makePlace(t));
-  let whole: string[] | undefined;
+  const plain: Row[] = [];
   for (const row of rows) {
-    await refuse(t, place, row, whole);
-    // What a row had to prepare, or may leave, is no measure for the next one.
-    whole = row.before || row.late || row.by ? undefined : (whole ?? (await place.snapshot()));
+    if (row.before || row.late || row.by || row.after) await refuse(t, place, row);
+    else plain.push(row);
   }
+  await refusePlain(t, place, plain);
 }
 
-/** `known` is what the host looks like. */
-async function refuse(t: Test, place: Place, row: Row, known: string[] | undefined): Promise<void> {
-  const { plugin, command, input, late, before, after, env, by } = row;
-  const title = `${plugin}: ${row.name}`;
+type Asked = Pick<Place, 'call' | 'snapshot'>;
+
+const titleOf = ({ plugin, name }: Row) => `${plugin}: ${name}`;
+
+const callOf = ({ plugin, input, env, by }: Row) => ({
+  plugin,
+  input,
+  ...(env && { env }),
+  ...(by && { by }),
+});
+
+/** Rows that prepare nothing: all are asked, then all are deleted; to look at the host costs more than to ask. */
+export async function refusePlain(t: Test, place: Asked, rows: readonly Row[]): Promise<void> {
+  if (rows.length === 0) return;
+  const whole = await place.snapshot();
+  for (const row of rows) await ask(t, place, row);
+  const names = rows.map(titleOf);
+  t.same(difference(whole, await place.snapshot()), [], `${names.length} refusals change nothing`, { names });
+  for (const row of rows) await takeBack(t, place, row);
+  t.same(difference(whole, await place.snapshot()), [], 'nor do their DELs', { names });
+}
+
+async function refuse(t: Test, place: Place, row: Row): Promise<void> {
+  const { late, before, after, by } = row;
+  const title = titleOf(row);
   if (before) await place.sh(before(place));
   const look = () => place.snapshot({ bookkeeping: !late });
-  const whole = before || late || known === undefined ? await look() : known;
-  const call = { plugin, input, ...(env && { env }), ...(by && { by }) };
-  const answer = await place.call({ ...call, ...(command && { command }) });
-  t.same(faults(row, answer), [], `${title} is refused`, { answer: shown(answer) });
+  const whole = await look();
+  await ask(t, place, row);
   t.same(difference(whole, await look()), [], `${title} changes nothing`);
-  const del = await place.call({ ...call, command: 'DEL' });
-  if (row.del === undefined)
-    t.same(shown(del), { ...shown(del), status: 0, stdout: '' }, `${title}: DEL succeeds`);
-  else
-    t.same([...problems(del), del.json?.code], [row.del], `${title}: DEL is refused`, { answer: shown(del) });
+  await takeBack(t, place, row);
   if (before) t.same(difference(whole, await look()), [], `${title}: DEL changes nothing`);
   if (after) await place.sh(after(place));
   if (!after && !by) return;
-  const mended = await place.call({ plugin, input, ...(env && { env }), command: 'DEL' });
+  const { by: _, ...call } = callOf(row);
+  const mended = await place.call({ ...call, command: 'DEL' });
   t.same(
     shown(mended),
     { ...shown(mended), status: 0, stdout: '' },
     `${title}: DEL succeeds once that is mended`,
   );
+}
+
+async function ask(t: Test, place: Asked, row: Row): Promise<void> {
+  const answer = await place.call({ ...callOf(row), ...(row.command && { command: row.command }) });
+  t.same(faults(row, answer), [], `${titleOf(row)} is refused`, { answer: shown(answer) });
+}
+
+async function takeBack(t: Test, place: Asked, row: Row): Promise<void> {
+  const title = titleOf(row);
+  const del = await place.call({ ...callOf(row), command: 'DEL' });
+  if (row.del === undefined)
+    t.same(shown(del), { ...shown(del), status: 0, stdout: '' }, `${title}: DEL succeeds`);
+  else
+    t.same([...problems(del), del.json?.code], [row.del], `${title}: DEL is refused`, { answer: shown(del) });
 }
 
 /** What is wrong with an answer, given what the row wants. */
