@@ -30,7 +30,8 @@ export const doctor = buildCommand<DoctorFlags, [], WeftContext>({
     brief: 'Find what is wrong on this host: what, why it matters, what mends it',
     fullDescription: `Holds leases, attachments and results against the kernel: namespaces, links, addresses, routes, neighbours, tunnels,
 tracked connections and all packet rules, whoever made them; follows packets on the ways that containers need; and asks
-about the other hosts of networks between hosts. Changes nothing without --fix, sends nothing. Needs root.
+about the other hosts of networks between hosts. Changes nothing without --fix; sends nothing but pings to those hosts.
+Needs root.
 
 EXIT STATUS
   0  healthy, or nothing but notes

@@ -12,7 +12,9 @@ import { listRoutes } from '../../netlink/route.ts';
 import { listCached } from '../../runtime/cache.ts';
 import type { WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
+import { readConfigurations } from './configurations.ts';
 import { readMemberships } from './memberships.ts';
+import { probeMembers } from './probe.ts';
 import { readSoftware } from './software.ts';
 import { predictWays } from './ways.ts';
 import { type Lack, type Left, readWritten, type Written } from './written.ts';
@@ -47,11 +49,15 @@ export async function examine(
   });
   const nat = await gatherNat(gathered);
   const { surroundings, ...written } = await readWritten(host, ambient);
+  const folders = pluginPath(context as WeftContext, undefined);
+  const memberships = await readMemberships(ambient, registry);
   const view = {
     ...{ nat, ...written, inside: await insides(door, nat), results: listCached(paths.cacheDir) },
     ways: await predictWays(gathered, { nat }),
-    software: await readSoftware(context, pluginPath(context as WeftContext, undefined)),
-    memberships: await readMemberships(ambient, registry),
+    software: await readSoftware(context, folders),
+    memberships,
+    probes: await probeMembers(memberships, host, ambient),
+    configurations: await readConfigurations({ ambient, path: folders }),
     ...{ now: ambient.now(), started: await startOfMachine(host) },
   };
   return { gathered, view, surroundings };

@@ -6,9 +6,9 @@ import { staleConnections } from './connections.ts';
 import { attachmentsLacking, attachmentsLeft } from './lacking.ts';
 import { doubledLeases, leakedLeases, unleasedAddresses } from './leases.ts';
 import { duplicateMacs, isolatedPorts, linksDown, linksWithoutOwner, outOfBridge } from './links.ts';
-import { memberships } from './members.ts';
+import { memberships, pathTooNarrow } from './members.ts';
 import { gatewaysGone, routesElsewhere } from './routes.ts';
-import { software } from './software.ts';
+import { configurations, software } from './software.ts';
 import { tunnelGaps } from './tunnels.ts';
 import type { DoctorView } from './view.ts';
 import { blockedWays, droppedByRules } from './ways.ts';
@@ -28,12 +28,14 @@ const CHECKS: readonly ((view: DoctorView) => Finding[])[] = [
   attachmentsLacking,
   staleConnections,
   memberships,
+  pathTooNarrow,
   isolatedPorts,
   attachmentsLeft,
   leakedLeases,
   doubledLeases,
   unleasedAddresses,
   linksWithoutOwner,
+  configurations,
   software,
 ];
 

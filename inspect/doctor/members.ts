@@ -148,3 +148,18 @@ function tooLarge({ network, device, members }: Membership, { nat: { host } }: D
   }
   return [...found.values()];
 }
+
+/** What this host's own links have room for, and some link on the way has not. */
+export function pathTooNarrow({ probes }: DoctorView): Finding[] {
+  return probes
+    .filter(({ fits }) => !fits)
+    .map(({ network, host, address, size }) => ({
+      code: 'path-mtu',
+      severity: 'error',
+      what: `network ${network}: host ${host} (${address}) answers small packets, and none of ${size} bytes`,
+      why: 'the tunnel sends packets of that size, and a link on the way drops them: connections hang as soon as they carry data',
+      mend: [],
+      safe: false,
+      subject: `${network} ${host}`,
+    }));
+}

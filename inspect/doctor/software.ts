@@ -50,3 +50,24 @@ const ofAnotherBuild =
     safe: false,
     subject: path,
   });
+
+/** Networks that nothing can be attached to. */
+export function configurations({ configurations: all }: DoctorView): Finding[] {
+  return all.flatMap(({ file, name, problem }): Finding[] => {
+    if (problem === undefined) return [];
+    const unreadable = problem.is === 'unreadable';
+    return [
+      {
+        code: unreadable ? 'configuration-unreadable' : 'network-not-ready',
+        severity: 'warning',
+        what: unreadable
+          ? `${file}: ${problem.words.replace(`${file}: `, '')}`
+          : `network ${name} (${file}): ${problem.words}`,
+        why: 'the next container cannot be attached to it',
+        mend: [],
+        safe: false,
+        subject: name ?? file,
+      },
+    ];
+  });
+}

@@ -96,6 +96,24 @@ export interface Membership {
   problems: readonly string[];
 }
 
+/** One file of the folder of configurations. */
+export interface Configuration {
+  file: string;
+  /** Of the network, where it can be read. */
+  name?: string;
+  problem?: { is: 'unreadable' | 'not ready'; words: string };
+}
+
+/** A ping of the size of a tunnel's largest packet, to another host that answers small ones. */
+export interface Probe {
+  network: string;
+  host: string;
+  address: string;
+  /** Bytes of the IP packet. */
+  size: number;
+  fits: boolean;
+}
+
 export interface DoctorView {
   nat: NatView;
   /** By identity of the namespaces near the host. */
@@ -109,6 +127,8 @@ export interface DoctorView {
   ways: readonly Way[];
   software: Software;
   memberships: readonly Membership[];
+  probes: readonly Probe[];
+  configurations: readonly Configuration[];
   /** Milliseconds since the epoch. */
   now: number;
   /** When this machine started. */

@@ -152,7 +152,13 @@ function scriptEnv({ view }: Looked, { host, web, db, outside }: Lab): Record<st
   const name = (netns: string) => netns.slice('/run/netns/'.length);
   return {
     ...{ web: name(web), db: name(db), outside: name(outside), webnet: web, dbnet: db },
-    ...{ WEB: endOf('web'), DB: endOf('db'), DATA: host.dirs.data, MEND: `${WEFT} doctor --fix --yes` },
+    ...{
+      WEB: endOf('web'),
+      DB: endOf('db'),
+      DATA: host.dirs.data,
+      CONF: host.dirs.conf,
+      MEND: `${WEFT} doctor --fix --yes`,
+    },
     ...{ WEBMAC: macOf(web), DBMAC: macOf(db) },
   };
 }

@@ -1,5 +1,9 @@
 /** Broken hosts: a tunnel to another host, as a network between hosts has it, broken in one typical way after the other. */
 import t from 'tap';
+import { probeMembers } from '../../../cli/doctor/probe.ts';
+import { openDoor } from '../../../netlink/namespace.ts';
+import { realAmbient } from '../../../runtime/ambient.ts';
+import { execIn } from '../../support/host.ts';
 import { batch } from '../trace-lab.ts';
 import { type Broken, holdTo, makeLab } from './lab.ts';
 
@@ -56,4 +60,25 @@ t.test('a tunnel', async (t) => {
   );
   await lab.host.exec('bridge', ['fdb', 'add', ...FDB.split(' ')]);
   await holdTo(t, lab, CASES);
+
+  // A link further on is narrower than the tunnel's packets.
+  const namespace = await openDoor().open(lab.host.netns);
+  t.teardown(() => namespace.close());
+  const members = [{ host: 'far', self: false, addresses: ['198.51.100.2'], subnets: ['10.9.2.0/24'] }];
+  const membership = {
+    network: 'farnet',
+    host: 'near',
+    where: '',
+    kept: true,
+    reachable: true,
+    joined: true,
+  };
+  const asked = [
+    { ...membership, subnets: ['10.9.1.0/24'], mtu: 1450, device: 'vx0', members, problems: [] },
+  ];
+  const probe = () => probeMembers(asked, namespace, realAmbient({ ...lab.host.env }));
+  const expected = { network: 'farnet', host: 'far', address: '198.51.100.2', size: 1500 };
+  t.same(await probe(), [{ ...expected, fits: true }]);
+  await execIn(lab.outside, 'ip', ['link', 'set', 'uplink', 'mtu', '1400']);
+  t.same(await probe(), [{ ...expected, fits: false }]);
 });
