@@ -1,6 +1,7 @@
 /** `weft trace` */
 import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import process from 'node:process';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Observation } from '../../inspect/observe/request.ts';
 import type { Comparison } from '../../inspect/path/compare.ts';
@@ -43,17 +44,26 @@ export async function trace(
   const { terminal } = this;
   const traced = await run(this, flags, from, to);
   const { observation } = traced;
-  if (flags.pcap !== undefined) await writePcap(flags.pcap, observation);
-  if (flags.svg !== undefined) {
-    const { traceSvg } = await import('./svg.ts');
-    writeFileSync(flags.svg, traceSvg(`${from} → ${to}`, traced.prediction, traced.comparison));
-  }
   if (flags.json) terminal.out(`${asJson(traced)}\n`);
   else {
     const { default: colours } = await import('picocolors');
     terminal.out(lines(...screen(traced, colours.createColors(terminal.color))));
   }
+  // What was found out is told, whatever becomes of the files.
+  if (flags.pcap !== undefined) write(flags.pcap, await pcapOf(observation));
+  if (flags.svg !== undefined) {
+    const { traceSvg } = await import('./svg.ts');
+    write(flags.svg, traceSvg(`${from} → ${to}`, traced.prediction, traced.comparison));
+  }
   return verdict(traced);
+}
+
+function write(file: string, content: string | Uint8Array): void {
+  try {
+    writeFileSync(file, content, typeof content === 'string' ? {} : { mode: 0o600 });
+  } catch (error) {
+    throw new CniError(ErrorCode.io, `cannot write ${file}`, (error as Error).message);
+  }
 }
 
 async function run(
@@ -74,6 +84,10 @@ async function run(
   };
   if (flags.watch && flags.predictOnly)
     throw new UsageError('--watch looks at packets, --predict-only does not: give one of them');
+  if (flags.pcap !== undefined && flags.predictOnly)
+    throw new UsageError('--pcap keeps packets that were seen, --predict-only sends none: give one of them');
+  if (process.geteuid?.() !== 0)
+    throw new CniError(ErrorCode.kernel, 'weft trace needs root, to look into network namespaces');
   const [{ gather }, { listContainers }, { readRuleset }, { openDoor }] = await Promise.all([
     import('../../inspect/path/gather.ts'),
     import('../../inspect/containers.ts'),
@@ -107,11 +121,11 @@ async function run(
   return { question, prediction, observation, comparison: compare(prediction, observation, !watch) };
 }
 
-async function writePcap(file: string, observation: Observation | undefined): Promise<void> {
+async function pcapOf(observation: Observation | undefined): Promise<Uint8Array> {
   if (observation === undefined)
     throw new UsageError('--pcap keeps packets that were seen, and none was looked at');
   const { pcapng } = await import('../../inspect/observe/pcapng.ts');
-  writeFileSync(file, pcapng(observation.packets, 256), { mode: 0o600 });
+  return pcapng(observation.packets, 256);
 }
 
 function screen({ prediction, observation, comparison }: Traced, paint: Paint): string[] {
@@ -140,7 +154,10 @@ function verdict({ prediction: { there, back }, comparison }: Traced): Error | u
   const isGood = (outcome: string) => outcome === 'delivered' || outcome === 'left';
   if (comparison !== undefined && comparison.outcome !== 'unknown') {
     if (isGood(comparison.outcome)) return undefined;
-    return new CniError(ErrorCode.limitedConnectivity, `the packet got no answer: ${comparison.words}`);
+    return new CniError(
+      ErrorCode.limitedConnectivity,
+      `the packet does not get through: ${comparison.words}`,
+    );
   }
   if (!isGood(there.outcome))
     return new CniError(ErrorCode.limitedConnectivity, 'the packet does not arrive');

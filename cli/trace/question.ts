@@ -23,7 +23,9 @@ export interface Wanted {
 
 /** An echo request as ping sends it, a SYN, a short datagram: bytes of the IP packet. */
 const SIZES = { icmp: 84, tcp: 60, udp: 38, sctp: 68 } as const;
-/** Of nobody: to see which link leads outside. Documentation prefixes (RFC 5737, RFC 3849). */
+/** To see which link leads outside: of no network that a host or a laboratory may have (RFC 1112 section 4, RFC 4291 section 2.6.1). */
+const FAR = { 4: '240.0.0.1', 6: '2000::' } as const;
+/** Whoever is outside, where no router has an address. Documentation prefixes (RFC 5737, RFC 3849). */
 const ANYWHERE = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
 
 /** Throws UsageError where something named is not there, CniError where a name is ambiguous or no way leads outside. */
@@ -148,7 +150,7 @@ function addressOfGoal({ addresses }: Goal, family: 4 | 6, text: string): string
 
 /** A published port is asked for at the address that the host has towards outside. */
 function publishedAt(host: Snapshot, family: 4 | 6): string {
-  const { link, route } = lookUp(host, { tuple: { family, destination: ANYWHERE[family] }, iif: 'lo' });
+  const { link, route } = lookUp(host, { tuple: { family, destination: FAR[family] }, iif: 'lo' });
   const address =
     addressOn(host, link?.index, route?.gateway ?? ANYWHERE[family]) ??
     addressOn(host, undefined, ANYWHERE[family]);
@@ -178,7 +180,7 @@ async function outside(
   address: string | undefined,
 ): Promise<{ namespace: string; link?: number; source: string }> {
   const { link, route } = lookUp(host, {
-    tuple: { family, destination: address ?? ANYWHERE[family] },
+    tuple: { family, destination: address ?? FAR[family] },
     iif: 'lo',
   });
   if (link === undefined) {

@@ -1,6 +1,7 @@
 /** A bridge: which port a frame leaves by (net/bridge/br_input.c, br_forward.c), and what netfilter makes of it (br_netfilter_hooks.c). */
 import type { Link } from '../../netlink/link.ts';
 import type { Snapshot } from '../host/snapshot.ts';
+import { tooLarge } from './fit.ts';
 import { runHook } from './hooks.ts';
 import { resolve } from './neighbours.ts';
 import type { Packet } from './packet.ts';
@@ -189,7 +190,7 @@ function outProblem(at: At, out: Link, packet: Packet): End | undefined {
       `"bridge link set dev ${out.name} isolated off", if they are meant to speak to each other`,
     );
   }
-  return portProblem(at, out, packet);
+  return portProblem(at, out, packet) ?? tooLarge(at.walk, at.snapshot.identity, out, packet);
 }
 
 function portProblem(at: At, port: Link, packet: Packet): End | undefined {

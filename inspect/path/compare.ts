@@ -160,8 +160,15 @@ function paired(hop: Hop, found: Hop, masked: ReadonlySet<string>): ComparedHop 
   if (hop.kind === 'drop') return { hop, mark: '✓', ...(found.kind === 'drop' ? { seen: found.words } : {}) };
   const { destination, destinationPort, ...rest } = hop.tuple;
   const wanted = masked.has(endWords(destination, destinationPort)) ? { destination, ...rest } : hop.tuple;
-  if (hop.kind !== 'link' || alike(wanted, found.tuple)) return { hop, mark: '✓' };
+  if (hop.kind !== 'link' || alike(wanted, found.tuple) || tellsOfError(hop, found))
+    return { hop, mark: '✓' };
   return { hop, mark: '✗', remark: `seen as ${tupleWords(found.tuple)}, predicted ${tupleWords(hop.tuple)}` };
+}
+
+/** In the answer's place comes what a kernel on the way has to say of it. */
+function tellsOfError({ tuple: { protocol } }: Hop, { tuple }: Hop): boolean {
+  const isIcmp = (one: Tuple['protocol']) => [1, 58].includes(protocolNumber(one));
+  return isIcmp(tuple.protocol) && !isIcmp(protocol);
 }
 
 /** But for the source port, which masquerade may change, and a tunnel chooses. */

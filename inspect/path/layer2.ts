@@ -1,6 +1,7 @@
 /** Frames: out of a link, through what it is made of, and in at the other end. */
 import type { Link } from '../../netlink/link.ts';
 import { frameEnters, frameFromHost } from './bridge.ts';
+import { tooLarge } from './fit.ts';
 import type { Packet } from './packet.ts';
 import { type Endpoint, isBridgeMode, macvlansOn, masterOf } from './segment.ts';
 import { encapsulate } from './tunnel.ts';
@@ -27,7 +28,13 @@ export function transmit(walk: Walk, { namespace, link, packet }: At<'transmit'>
   if (other === undefined) return leaves(walk, namespace, link, packet);
   // Not the carrier: the kernel tells of it up to a second late (link_watch.c).
   if (!other.link.up) return down(walk, other.namespace, other.link, packet);
-  return { at: 'receive', ...other, packet: crossing(packet, namespace, other.namespace) };
+  return (
+    tooLarge(walk, other.namespace, other.link, packet) ?? {
+      at: 'receive',
+      ...other,
+      packet: crossing(packet, namespace, other.namespace),
+    }
+  );
 }
 
 /** What a packet forgets on its way through a veth pair (skb_scrub_packet): its conversation, and into another namespace its mark. */

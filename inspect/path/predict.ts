@@ -195,6 +195,8 @@ function unmasked({ world }: Walk, { hops }: Walk, { namespace, packet, outcome 
   const [first, last] = [hops[0], hops.at(-1)];
   if (outcome === 'dropped' || last?.place.namespace !== namespace || first === undefined) return '';
   if (packet.tuple.destination !== first.tuple.source || first.place.namespace === namespace) return '';
+  // A container that does not know its way out lacks a route, whoever asked it.
+  if (world.placeOf(namespace).container !== undefined && first.place.container === undefined) return '';
   const known = placeWords(world.placeOf(namespace));
   return `. ${first.tuple.source} was not masqueraded on its way, and ${known} does not know where it is: masquerade the network (ipMasq), or give ${known} a route to it`;
 }

@@ -60,6 +60,8 @@ export function within(address: string, prefix: string): boolean {
 
 /** Asks the policy rules in order, and the tables they name. */
 export function lookUp(snapshot: Snapshot, question: RouteQuestion): RouteDecision {
+  const group = groupOf(question.tuple);
+  if (group !== undefined) return { kind: group, choices: [] };
   const family = question.tuple.family === 4 ? AF_INET : AF_INET6;
   const rules = snapshot.policy.filter((rule) => rule.family === family);
   for (let at = 0; at < rules.length; at += 1) {
@@ -76,6 +78,14 @@ export function lookUp(snapshot: Snapshot, question: RouteQuestion): RouteDecisi
     if (found !== undefined) return found;
   }
   return { kind: 'none', choices: [] };
+}
+
+/** What IPv4 has no routes for in its tables, but knows (ip_route_output_key_hash_rcu); IPv6 has them there. */
+function groupOf({ family, destination }: RouteQuestion['tuple']): 'multicast' | 'broadcast' | undefined {
+  if (family !== 4) return undefined;
+  if (destination === '255.255.255.255') return 'broadcast';
+  const first = Number.parseInt(destination, 10);
+  return first >= 224 && first < 240 ? 'multicast' : undefined;
 }
 
 function ruleMatches(rule: PolicyRule, { tuple, iif, oif, mark = 0 }: RouteQuestion): boolean {

@@ -90,3 +90,38 @@ t.test('who sends what its own rules drop is told so', async (t) => {
   t.same(compare(prediction, told('EPERM') as Observation).differences, []);
   t.match(compare(prediction, told('ENETUNREACH') as Observation).differences.join(), /predicted dropped/);
 });
+
+t.test('what is too large for the other end of a pair is dropped there, and nobody is told', async (t) => {
+  const ends = (mtu: number) =>
+    worldOf({
+      one: { links: { eth0: { peer: 'two:eth0' } }, addresses: { eth0: ['10.0.1.2/24'] } },
+      two: { links: { eth0: { peer: 'one:eth0', mtu } }, addresses: { eth0: ['10.0.1.3/24'] } },
+    });
+  const send = (mtu: number, length: number) => ask(ends(mtu), 'one', '10.0.1.3', { length }).there;
+  t.match(send(1400, 1405), {
+    outcome: 'dropped',
+    why: /1405 bytes .* through eth0 \(MTU 1400\) of two.*silently/,
+  });
+  t.equal(send(1400, 1404).outcome, 'delivered', 'with the room of a VLAN tag');
+  t.match(send(1400, 84).notes.join(), /more than 1400 bytes do not fit through eth0 of two/);
+  t.same(send(1500, 84).notes, []);
+});
+
+t.test('groups have no prediction, whatever the default route says', async (t) => {
+  for (const group of ['224.0.0.251', '239.1.1.1', '255.255.255.255']) {
+    const { there } = ask(masqueraded(), 'client', group);
+    t.match(there, { outcome: 'unknown', why: /cast address: its ways are not predicted/ }, group);
+  }
+});
+
+t.test('what a kernel on the way has to say comes in the place of the answer', async (t) => {
+  const prediction = ask(masqueraded(), 'client', '10.0.2.2:80/sctp');
+  const seen = seenAs(prediction, (one) => one);
+  const hops = seen.hops.map((hop) =>
+    hop.way === 'there' ? hop : { ...hop, tuple: { ...hop.tuple, protocol: 'icmp' as const } },
+  );
+  const answer = { kind: 'icmp', from: '10.0.2.2', words: 'protocol unreachable' };
+  const { differences } = compare(prediction, { ...seen, hops, answer } as unknown as Observation);
+  t.match(differences, [/predicted delivered, seen rejected/]);
+  t.equal(differences.length, 1);
+});
