@@ -9,6 +9,7 @@ import {
   parseBytes,
   parseCpus,
   parseCpuset,
+  parseIo,
   parseName,
   parseNamespaces,
   parsePids,
@@ -40,6 +41,7 @@ const run = buildCommand<RunFlags, string[], WeftContext>({
       memory: one(parseBytes, 'BYTES', 'Memory, such as 64m'),
       pids: one(parsePids, 'N', 'Most processes and threads'),
       cpuset: one(parseCpuset, 'LIST', 'CPUs to run on, such as 0-1'),
+      io: many(parseIo, 'DEVICE:READ[:WRITE]', 'Bytes a second of a disk, such as /dev/sda:10m:5m'),
       rootfs: one(String, 'DIR', 'DIR is the root file system; it is not changed'),
       image: one(String, 'LAYOUT[:TAG]', 'OCI image layout with the root file system'),
       ns: one(parseNamespaces, 'LIST', 'Namespaces of its own [net,pid,mnt,uts,ipc,cgroup]; also user, time'),
@@ -113,11 +115,12 @@ const exec = buildCommand<ExecFlags, string[], WeftContext>({
   parameters: {
     flags: {
       env: many(parseVariable, 'K=V', 'Variable of the environment'),
+      user: one(String, 'USER[:GROUP]', 'User of the command [that of the container]'),
       workdir: one(String, 'DIR', 'Working folder [that of the container]'),
       interactive: toggle('Pass standard input on'),
       tty: toggle('Give it a terminal'),
     },
-    aliases: { e: 'env', i: 'interactive', t: 'tty', w: 'workdir' },
+    aliases: { e: 'env', i: 'interactive', t: 'tty', u: 'user', w: 'workdir' },
     positional: {
       kind: 'array',
       parameter: {

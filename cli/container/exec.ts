@@ -1,7 +1,8 @@
 /** `weft exec` */
-import { execute } from '../../runtime/container/execute.ts';
+import { execute, runningPid } from '../../runtime/container/execute.ts';
+import type { User } from '../../runtime/container/spec.ts';
 import { StartError, startContainer } from '../../runtime/container/start.ts';
-import { findContainer } from '../../runtime/container/store.ts';
+import { findContainer, type StoredContainer } from '../../runtime/container/store.ts';
 import { UsageError, type WeftContext } from '../context.ts';
 import { makerFrom } from './maker.ts';
 import { relay, sayUnwritten, windowSize } from './relay.ts';
@@ -10,6 +11,7 @@ export interface ExecFlags {
   interactive?: boolean;
   tty?: boolean;
   env?: readonly string[];
+  user?: string;
   workdir?: string;
 }
 
@@ -25,7 +27,7 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
     command: [command, ...rest] as const,
     env: [...spec.env, ...(terminal ? ['TERM=xterm'] : []), ...(flags.env ?? [])],
     cwd: flags.workdir ?? spec.cwd,
-    ...{ user: spec.user, terminal, interactive: input },
+    ...{ user: await userFor(container, flags.user), terminal, interactive: input },
   };
   try {
     const executing = await execute(makerFrom(this), container, asked, terminal ? windowSize() : undefined);
@@ -45,4 +47,17 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
     this.terminal.err(`weft: ${error.message}\n`);
     this.endWith(error.status);
   }
+}
+
+/** As the files inside say, as they are now. */
+async function userFor(container: StoredContainer, asked: string | undefined): Promise<User> {
+  const { spec } = container;
+  if (asked === undefined) return spec.user;
+  const { accountOf } = await import('../../runtime/image/users.ts');
+  const { uid, gid, groups } = accountOf(asked, [`/proc/${runningPid(container)}/root`]);
+  if (spec.unprivileged && (uid !== 0 || gid !== 0))
+    throw new UsageError(
+      `${asked} is not there: without root only one user can be mapped, which is root inside`,
+    );
+  return { uid, gid, groups };
 }

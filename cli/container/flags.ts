@@ -1,8 +1,15 @@
 /** Options of `weft run`, and how their values are read. */
+import { statSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
+import { parseAddress } from '../../cni/prefix.ts';
 import type { PortMapping } from '../../runtime/container/ports.ts';
-import { type BindMount, NAMESPACE_KINDS, type NamespaceKind } from '../../runtime/container/spec.ts';
+import {
+  type BindMount,
+  type DeviceLimit,
+  NAMESPACE_KINDS,
+  type NamespaceKind,
+} from '../../runtime/container/spec.ts';
 import { NAME } from '../../runtime/container/store.ts';
 import { UsageError } from '../context.ts';
 
@@ -14,6 +21,7 @@ export interface RunFlags {
   memory?: number;
   pids?: number;
   cpuset?: string;
+  io?: readonly DeviceLimit[];
   rootfs?: string;
   image?: string;
   ns?: readonly NamespaceKind[];
@@ -76,6 +84,28 @@ export function parseCpuset(text: string): string {
   throw new UsageError(`found ${JSON.stringify(text)}, wanted numbers of CPUs, such as 0 or 0-1,3`);
 }
 
+/** `--io /dev/sda:10m:5m`: bytes a second of a disk; a side that is left empty has no limit. Throws UsageError. */
+export function parseIo(text: string): DeviceLimit {
+  const [, path = '', read = '', write = ''] = /^(\/[^:]+):([^:]*)(?::([^:]*))?$/.exec(text) ?? [];
+  if (path === '' || read + write === '')
+    throw new UsageError(
+      `found ${JSON.stringify(text)}, wanted DEVICE:READ[:WRITE] in bytes a second, such as /dev/sda:10m:5m`,
+    );
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found?.isBlockDevice())
+    throw new UsageError(
+      `${path} is ${found ? 'no disk' : 'not there'}: wanted a block device, such as /dev/sda`,
+    );
+  // linux/kdev_t.h, as stat(2) gives it: 12 bits of the major number between those of the minor.
+  const major = (found.rdev >> 8) & 0xfff;
+  const minor = (found.rdev & 0xff) | ((found.rdev >> 12) & 0xfff00);
+  return {
+    device: `${major}:${minor}`,
+    ...(read !== '' && { read: parseBytes(read) }),
+    ...(write !== '' && { write: parseBytes(write) }),
+  };
+}
+
 /** `--ns net,pid`. Throws UsageError. */
 export function parseNamespaces(text: string): NamespaceKind[] {
   const words = text.split(',').filter((word) => word !== '');
@@ -105,8 +135,11 @@ export function parsePublish(text: string): PortMapping {
 
 /** `-v SOURCE:DESTINATION[:ro]`. Throws UsageError. */
 export function parseVolume(text: string): BindMount {
-  const [source = '', destination = '', mode = 'rw', ...more] = text.split(':');
-  if (source !== '' && isAbsolute(destination) && more.length === 0 && (mode === 'ro' || mode === 'rw'))
+  const [source = '', given = '', mode = 'rw', ...more] = text.split(':');
+  const destination = isAbsolute(given) ? resolve(given) : '';
+  if (destination === '/')
+    throw new UsageError(`found ${JSON.stringify(text)}: the whole root is given by --rootfs, not by -v`);
+  if (source !== '' && destination !== '' && more.length === 0 && (mode === 'ro' || mode === 'rw'))
     return { source: resolve(source), destination, readOnly: mode === 'ro' };
   throw new UsageError(
     `found ${JSON.stringify(text)}, wanted SOURCE:DESTINATION[:ro] with an absolute destination, such as /srv/www:/www:ro`,
@@ -133,7 +166,7 @@ export function parseSysctl(text: string): readonly [string, string] {
 
 /** `--dns ADDRESS`. Throws UsageError. */
 export function parseServer(text: string): string {
-  if (/^[0-9a-fA-F:.]+$/.test(text)) return text;
+  if (parseAddress(text)) return text;
   throw new UsageError(`found ${JSON.stringify(text)}, wanted an IP address`);
 }
 

@@ -90,6 +90,7 @@ export function specification(
       ...(memory !== undefined && { memory }),
       ...(pids !== undefined && { pids }),
       ...(cpuset !== undefined && { cpuset }),
+      ...(flags.io !== undefined && { io: flags.io }),
     },
     sysctls: Object.fromEntries(flags.sysctl ?? []),
     networks: (flags.net ?? []).filter((name) => !isUserspace(name)),
@@ -143,6 +144,8 @@ function assertFits(flags: RunFlags, namespaces: readonly NamespaceKind[]): void
     wants('net', '-p');
   }
   if (flags.hostname !== undefined) wants('uts', '--hostname');
+  // Without a namespace of its own it would be the host's that is set.
+  for (const [key] of flags.sysctl ?? []) wants(key.startsWith('net') ? 'net' : 'ipc', `--sysctl ${key}`);
   for (const [flag, given] of [
     ['-v', flags.volume],
     ['--dns', flags.dns],

@@ -119,8 +119,13 @@ function rootSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
       ['place', slot, destination],
     ]),
     ['leave'],
+    ...workingFolder(spec),
   ];
 }
+
+/** Made where it is missing, as others do; but never in the host's own tree. */
+const workingFolder = ({ cwd, unprivileged, root }: ContainerSpec): Step[] =>
+  cwd === '/' || (unprivileged && root.kind === 'host') ? [] : [['folder', cwd, 0o755]];
 
 function lastSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
   return [

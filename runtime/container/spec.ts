@@ -30,8 +30,14 @@ export interface Limits {
   pids?: number;
   /** CPU numbers, `0-1,3`. */
   cpuset?: string;
-  /** Bytes per second of one device (`major:minor`). */
-  io?: readonly { device: string; read?: number; write?: number }[];
+  io?: readonly DeviceLimit[];
+}
+
+/** Bytes a second of one disk (`major:minor`). */
+export interface DeviceLimit {
+  device: string;
+  read?: number;
+  write?: number;
 }
 
 export interface User {

@@ -6,8 +6,8 @@
 /** A step: its name and its arguments. Numbers travel as decimal text. */
 export type Step = readonly [name: string, ...words: (string | number | Uint8Array)[]];
 
-/** program.cc: Step::kMost. */
-const MOST_WORDS = 2048;
+/** monitor.h: Step::kMost. */
+const MOST_WORDS = 65_535;
 
 const bytesOf = (word: string | number | Uint8Array): Uint8Array =>
   word instanceof Uint8Array ? word : Buffer.from(String(word));

@@ -34,7 +34,12 @@ const idOf = (text: string): number | undefined => {
  * Throws CniError(invalidConfig) for a name that they do not have.
  */
 export function accountOf(asked: string, roots: readonly string[]): Account {
-  const [userName = '', groupName] = asked.split(':');
+  const [userName = '', groupName, ...more] = asked.split(':');
+  if (more.length > 0)
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `found the user ${JSON.stringify(asked)}, wanted USER[:GROUP]`,
+    );
   const users = rows(roots, 'passwd');
   const groups = rows(roots, 'group');
   const name = userName === '' ? '0' : userName;

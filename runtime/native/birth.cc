@@ -42,8 +42,9 @@ bool wish(const Step &step, Wishes *wishes) {
   else if (strcmp(name, "inherit") == 0) wishes->inherit = true;
   else if (strcmp(name, "alone") == 0) wishes->alone = true;
   else if (strcmp(name, "oom") == 0) wishes->oom_file = step.argument(0);
-  else if (strcmp(name, "ended") == 0) wishes->ended = step;
-  else return false;
+  else if (strcmp(name, "ended") == 0 && step.count - 1 <= Wishes::kMostEnded) {
+    for (size_t word = 0; word + 1 < step.count; word++) wishes->ended[word] = step.argument(word);
+  } else return false;
   return true;
 }
 

@@ -25,8 +25,9 @@ struct Wishes {
   bool alone = false;
   // memory.oom_control or memory.events of its cgroup.
   const char *oom_file = nullptr;
-  // What is run when it has ended.
-  Step ended = {};
+  // What is run when it has ended: a program's path and its arguments, ended by a null pointer.
+  static constexpr size_t kMostEnded = 8;
+  const char *ended[kMostEnded + 1] = {};
 };
 
 struct Born {

@@ -12,8 +12,28 @@
 
 namespace {
 
-// mkdir -p; 0 or an errno.
-int make_folders(const char *path, mode_t mode) {
+// As many as the kernel follows (MAXSYMLINKS).
+constexpr int kMostLinks = 40;
+
+// What a link names, as a path of this process: it is looked up inside, as every other. 0 or an errno.
+int target_of(const char *link, char (&target)[4096]) {
+  const char *slash = strrchr(link, '/');
+  const size_t before = slash == nullptr ? 0 : static_cast<size_t>(slash - link) + 1;
+  const ssize_t length = readlink(link, target, sizeof target - 1);
+  if (length < 0) return errno == EINVAL ? ENOENT : errno;
+  if (target[0] == '/') {
+    target[length] = '\0';
+    return 0;
+  }
+  if (before + static_cast<size_t>(length) >= sizeof target) return ENAMETOOLONG;
+  memmove(target + before, target, static_cast<size_t>(length));
+  memcpy(target, link, before);
+  target[before + static_cast<size_t>(length)] = '\0';
+  return 0;
+}
+
+// mkdir -p, also where a link on the way leads to nothing yet; 0 or an errno.
+int make_folders(const char *path, mode_t mode, int links = 0) {
   char part[4096];
   const size_t length = strlen(path);
   if (length >= sizeof part) return ENAMETOOLONG;
@@ -21,7 +41,15 @@ int make_folders(const char *path, mode_t mode) {
     if (path[at] != '/' && path[at] != '\0') continue;
     memcpy(part, path, at);
     part[at] = '\0';
-    if (mkdir(part, mode) != 0 && errno != EEXIST) return errno;
+    if (mkdir(part, mode) == 0) continue;
+    if (errno != EEXIST) return errno;
+    struct stat found;
+    char target[4096];
+    if (stat(part, &found) == 0 || errno != ENOENT) continue;
+    if (links == kMostLinks) return ELOOP;
+    int error = target_of(part, target);
+    if (error == 0) error = make_folders(target, mode, links + 1);
+    if (error != 0) return error;
   }
   struct stat found;
   if (stat(path, &found) != 0) return errno;
@@ -39,9 +67,11 @@ int make_parents(const char *path) {
   return make_folders(parent, 0755);
 }
 
-int make_file(const char *path) {
+int make_file(const char *path, int links = 0) {
   if (const int error = make_parents(path)) return error;
   const int file = open(path, O_CREAT | O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+  char target[4096];
+  if (file < 0 && errno == ENOENT && links < kMostLinks && target_of(path, target) == 0) return make_file(target, links + 1);
   if (file < 0) return errno;
   close(file);
   return 0;

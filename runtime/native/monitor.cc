@@ -311,7 +311,7 @@ void Monitor::serve() {
 }
 
 void Monitor::run_ended() {
-  if (wishes_.ended.count < 2 || cared_for_) return;
+  if (wishes_.ended[0] == nullptr || cared_for_) return;
   const pid_t child = fork();
   if (child == 0) {
     sigset_t none;
@@ -319,7 +319,7 @@ void Monitor::run_ended() {
     sigprocmask(SIG_SETMASK, &none, nullptr);
     const int nothing = open("/dev/null", O_RDWR);
     for (int stream = 0; stream < 3; stream++) dup2(nothing, stream);
-    execv(wishes_.ended.argument(0), const_cast<char *const *>(wishes_.ended.words + 1));
+    execv(wishes_.ended[0], const_cast<char *const *>(wishes_.ended));
     _exit(127);
   }
   if (child > 0) waitpid(child, nullptr, 0);

@@ -8,7 +8,8 @@
 
 // One step: its name and its arguments, each ended by NUL in the file itself; `lengths` are without that.
 struct Step {
-  static constexpr size_t kMost = 2048;
+  // Only as much of it as a step has words is ever touched.
+  static constexpr size_t kMost = 65535;
   size_t count;
   const char *words[kMost];
   size_t lengths[kMost];

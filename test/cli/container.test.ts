@@ -64,10 +64,6 @@ t.test('what cannot be run', async (t) => {
     status: 1,
     stderr: /refuses the limit "999" in cpuset.cpus/,
   });
-  t.match(await run('-w', '/no/such', 'true'), {
-    status: 125,
-    stderr: /step "chdir \/no\/such" failed: ENOENT/,
-  });
   t.match(await weft(['exec', 'nobody', 'true']), {
     status: 1,
     stderr: /there is no container "nobody": there is none/,

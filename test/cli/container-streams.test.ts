@@ -1,0 +1,78 @@
+/** What goes into a container and comes out of it: pipes, slow readers, terminals; and paths and options that must stay inside. */
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { containerLab } from './container-lab.ts';
+
+const lab = await containerLab(t);
+const { host, weft, env } = lab;
+const run = (...args: string[]) => weft(['run', '--rm', ...args]);
+/** A shell of the host, in which `weft` is called. */
+const shell = (script: string) =>
+  host.exec('bash', ['-c', `set -o pipefail; weft() { /opt/cni/bin/weft "$@"; }; ${script}`], {
+    mayFail: true,
+    env,
+  });
+
+t.test('large input and output, at once, and to who reads late', async (t) => {
+  const input = join(host.root, 'input');
+  writeFileSync(input, Buffer.alloc(4 * 1024 * 1024, 'weft\n'));
+  const expected = (await shell(`md5sum <${input}`)).stdout;
+  t.equal((await shell(`weft run --rm -i cat <${input} | md5sum`)).stdout, expected);
+  t.equal((await shell(`weft run --rm -i sh -c 'sleep 1; cat' <${input} | md5sum`)).stdout, expected);
+  t.match(
+    await shell(`weft run --rm -i sh -c 'exec <&-; echo done' <${input}`),
+    { status: 0, stdout: 'done' },
+    'a command that wants no input',
+  );
+  t.equal((await shell('echo not for it | weft run --rm cat')).stdout, '', 'without -i there is none');
+});
+
+t.test('a command ends when nobody reads what it says', async (t) => {
+  t.match(await shell('weft run --rm yes | head -1'), { status: 141, stdout: 'y', stderr: '' });
+  t.match(await shell('weft run --rm yes >/dev/full'), { status: 141, stderr: /cannot be written: ENOSPC/ });
+  await weft(['run', '-d', '--name', 'talker', 'sh', '-c', 'while :; do echo word; sleep 0.05; done']);
+  t.match(await shell('weft logs -f talker | head -2'), { stdout: 'word\nword', stderr: '' });
+  t.match(await shell('weft exec talker yes | head -1'), { status: 141, stdout: 'y', stderr: '' });
+  t.match(await weft(['exec', '-u', 'daemon', 'talker', 'id', '-un']), { status: 0, stdout: 'daemon' });
+  t.equal((await weft(['rm', '-f', 'talker'])).status, 0);
+});
+
+t.test('a terminal', async (t) => {
+  const { status, stdout } = await shell("(echo typed; sleep 0.2) | weft run --rm -it sh -c 'tty; cat'");
+  t.equal(status, 0, 'the end of what is piped in is seen');
+  t.match(stdout, /\/dev\/pts\/0\r\n/);
+  t.match(stdout, /typed/);
+});
+
+t.test('working folders, links and long command lines', async (t) => {
+  t.match(await run('-w', '/no/such', 'pwd'), { status: 0, stdout: '/no/such' });
+  t.match(await run('-w', '/etc/hostname', 'pwd'), { status: 125, stderr: /failed: ENOTDIR/ });
+  const words = Array.from({ length: 5000 }, (_, index) => String(index));
+  t.equal((await run('sh', '-c', 'echo $#', 'sh', ...words)).stdout, '5000');
+
+  const root = join(host.root, 'linked');
+  const outside = join(host.root, 'outside');
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  mkdirSync(outside);
+  await host.exec('cp', ['/bin/busybox', join(root, 'bin/sh')]);
+  for (const name of ['etc', 'dev']) symlinkSync(join(outside, name), join(root, name));
+  symlinkSync('elsewhere/proc', join(root, 'proc'));
+  t.match(await run('--rootfs', root, 'sh', '-c', 'read -r a </etc/hosts; echo "$a"; echo /proc/1/root'), {
+    status: 0,
+    stdout: '127.0.0.1\tlocalhost\n/proc/1/root',
+  });
+  t.same(readdirSync(outside), [], 'links lead to where they point inside');
+});
+
+t.test('options that would reach the host, or mean nothing', async (t) => {
+  const refused = async (pattern: RegExp, ...args: string[]) =>
+    t.match(await run(...args, 'true'), { status: 2, stderr: pattern }, args.join(' '));
+  await refused(/needs the namespace "net"/, '--ns', 'pid,mnt', '--sysctl', 'net.ipv4.ip_forward=0');
+  await refused(/needs the namespace "ipc"/, '--ns', 'pid,mnt', '--sysctl', 'kernel.shmmax=1');
+  await refused(/the whole root is given by --rootfs/, '-v', '/tmp:/x/..');
+  await refused(/wanted an IP address/, '--dns', ':::');
+  await refused(/is no disk/, '--io', '/dev/null:1m');
+  await refused(/wanted DEVICE:READ/, '--io', 'sda');
+  t.match(await run('--user', '1:2:3', 'true'), { status: 1, stderr: /wanted USER\[:GROUP\]/ });
+});
