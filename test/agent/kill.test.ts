@@ -41,7 +41,6 @@ async function underLoad(t: Test, signal: string, config: object) {
   }
 }
 
-t.test('KILL', (t) => underLoad(t, 'KILL', NETWORK));
 t.test('KILL, with masquerade', (t) =>
   underLoad(t, 'KILL', { ...NETWORK, ipMasq: true, ipMasqBackend: 'nftables' }),
 );

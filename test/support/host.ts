@@ -134,16 +134,19 @@ export async function ping(netns: string, address: string, seconds = 15): Promis
   return false;
 }
 
+/** A kernel without ipset or the old tables has nothing there to show. */
+const FIREWALL_STATE = `
+nft list ruleset || exit
+{
+  ipset save
+  for family in iptables ip6tables; do $family-nft-save; $family-legacy-save; done
+} 2>/dev/null
+true`;
+
 /** Every line of nftables, iptables and ipset state inside a namespace that contains one of the words. */
 export async function firewallLines(netns: string, ...words: string[]): Promise<string[]> {
-  const save = ['iptables-nft-save', 'ip6tables-nft-save', 'iptables-legacy-save', 'ip6tables-legacy-save'];
-  const states = await Promise.all([
-    execIn(netns, 'nft', ['list', 'ruleset']),
-    // A kernel without ipset or the old tables has nothing there to show.
-    execIn(netns, 'ipset', ['save'], { mayFail: true }),
-    ...save.map((program) => execIn(netns, program, [], { mayFail: true })),
-  ]);
-  const lines = states.flatMap((state) => state.stdout.split('\n')).map((line) => line.trim());
+  const { stdout } = await execIn(netns, 'sh', ['-c', FIREWALL_STATE]);
+  const lines = stdout.split('\n').map((line) => line.trim());
   // An address must not be found in a longer one: 10.1.0.2 in 10.1.0.20.
   const patterns = words.map((word) => new RegExp(`(?<![\\w.:])${word.replaceAll('.', '\\.')}(?![\\w.:])`));
   return lines.filter((line) => patterns.some((pattern) => pattern.test(line)));
