@@ -55,10 +55,11 @@ test: build ## install what is missing, build, run all tests (root; simulated ho
 	scripts/install-packages.sh test
 	$(BIN)/tap run -R $(BIN)/tsx -r scripts/test-report.ts
 
-demo: build ## containers on a bridge, then on two hosts with a tunnel, all simulated; show each step, take it away again (root)
+demo: build ## containers on a bridge, on two hosts with a tunnel, and one taken apart, all simulated; show each step, take it away again (root)
 	scripts/install-packages.sh demo
 	dist/bin/weft demo bridge
 	dist/bin/weft demo two-hosts
+	dist/bin/weft demo container
 
 bench: build ## compare with Debian's containernetworking-plugins in one run, and show where the time goes (root; some minutes)
 	scripts/install-packages.sh bench

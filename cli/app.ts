@@ -39,6 +39,9 @@ EXAMPLES
   weft network show podnet                     which hosts a network between hosts has
   weft nat                                     what rewrites addresses here, whose it is, what looks wrong
   weft doctor                                  what is wrong here, why it matters, what mends it
+  weft run --rm -it --net demo sh              a shell in a container with a network
+  weft run -d --name web --net demo -p 8080:80 --memory 64m busybox httpd -f
+  weft ps, logs, exec, stats, stop, rm         what runs, and what becomes of it
   weft demo bridge                             two containers, a host and the outside, simulated
   eval "$(weft completion bash)"               completion for this shell
 
