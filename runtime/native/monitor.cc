@@ -176,6 +176,12 @@ void Monitor::on_output(int *fd, char kind) {
 void Monitor::on_child() {
   signalfd_siginfo seen;
   while (read(signals_, &seen, sizeof seen) > 0) continue;
+  if (wishes_.alone) {
+    // It may have run and ended already: how, is for whoever gets it to learn.
+    siginfo_t ended = {};
+    gone_ = waitid(P_PID, static_cast<id_t>(born_.pid), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0;
+    return;
+  }
   int status;
   for (pid_t ended; (ended = waitpid(-1, &status, WNOHANG)) > 0;) {
     if (ended != born_.pid) continue;
@@ -373,6 +379,7 @@ int Monitor::run(Program *program) {
   if (!wishes_.alone) listen_for_clients();
   serve();
   if (wishes_.alone && running_) return 0;
+  if (wishes_.alone) waitpid(born_.pid, nullptr, 0);
   end();
   run_ended();
   return 0;

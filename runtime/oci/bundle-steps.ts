@@ -15,7 +15,7 @@ import {
 } from './bundle.ts';
 import { type MountGround, mountSteps, show } from './mounts.ts';
 import { type Namespaces, namespacesOf, sysctlsOf } from './namespaces.ts';
-import { lookSteps, type ProcessGround, processSteps, terminalSteps } from './process-steps.ts';
+import { limitSteps, lookSteps, type ProcessGround, processSteps, terminalSteps } from './process-steps.ts';
 
 /** The socket at which the first process waits, in the container's state folder. */
 export const GATE = 'start';
@@ -85,6 +85,7 @@ export function bundleSteps(config: OciConfig, ground: Ground): Step[] {
     ...(process.terminal ? [] : [['session'] satisfies Step]),
     ...terminalSteps(process, !bindsDev(config)),
     ...hideSteps(config, files.last),
+    ...limitSteps(process),
     ...lookSteps(process),
     ['at-gate'],
     ...hooks(config.hooks?.startContainer),
@@ -110,6 +111,7 @@ export function furtherSteps(
     ['await'],
     ...(process.terminal ? [] : [['session'] satisfies Step]),
     ...terminalSteps(process, false),
+    ...limitSteps(process),
     ['chdir', process.cwd ?? '/'],
     ...processSteps(process, ground),
   ];

@@ -67,7 +67,7 @@ export function terminalSteps({ terminal, consoleSize, user }: OciProcess, conso
   ];
 }
 
-/** From the last thing that root may do to the command. Throws OciError for a limit that the kernel does not have. */
+/** From the last thing that root may do to the command. */
 export function processSteps(process: OciProcess, { filter, home, withheld }: ProcessGround): Step[] {
   const {
     user = { uid: 0, gid: 0 },
@@ -79,7 +79,6 @@ export function processSteps(process: OciProcess, { filter, home, withheld }: Pr
   const env = environmentOf(process, home);
   const filtered: Step[] = filter ? [['filter', filter]] : [];
   return [
-    ...limitSteps(process),
     ['umask', user.umask ?? 0o022],
     ...(apparmorProfile ? [['write', '/proc/self/attr/exec', `exec ${apparmorProfile}`] satisfies Step] : []),
     // Without no_new_privs only who has power may filter himself.
@@ -98,7 +97,8 @@ function holdStep(sets: CapabilitySets, withheld: readonly string[]): Step {
   return ['hold', ...words];
 }
 
-function limitSteps({ rlimits }: OciProcess): Step[] {
+/** While it is root, and somebody waits who can be told. Throws OciError for a limit that the kernel does not have. */
+export function limitSteps({ rlimits }: OciProcess): Step[] {
   return (rlimits ?? []).map(({ type, soft, hard }): Step => {
     const number = LIMITS.indexOf(type.replace(/^RLIMIT_/, ''));
     if (number < 0) throw new OciError(`process.rlimits has an unknown type ${JSON.stringify(type)}`);

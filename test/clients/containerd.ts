@@ -14,12 +14,13 @@ export interface Containerd {
 /**
  * Starts containerd, waits until it serves, and gives the image to one of its own namespaces: `k8s.io` is the CRI's;
  * with `ctr` the namespace names the cgroups, too, and the ids that plugins get begin with it.
+ * @param runtime the OCI runtime of the CRI's containers
  */
-export async function startContainerd(host: Host, namespace: string): Promise<Containerd> {
+export async function startContainerd(host: Host, namespace: string, runtime = 'runc'): Promise<Containerd> {
   const folder = join(host.root, 'containerd');
   const address = join(folder, 'containerd.sock');
   const config = join(host.root, 'containerd.toml');
-  await writeFile(config, configuration(folder, address, host.dirs));
+  await writeFile(config, configuration(folder, address, host.dirs, runtime));
   await host.daemon('containerd', 'containerd', ['--config', config, '--log-level', 'warn']);
   const ctr = async (args: readonly string[], options?: ExecOptions) =>
     (await host.exec('ctr', ['--address', address, '--namespace', namespace, ...args], options)).stdout;
@@ -29,7 +30,7 @@ export async function startContainerd(host: Host, namespace: string): Promise<Co
 }
 
 // `restrict_oom_score_adj`: a host without CAP_SYS_RESOURCE may not lower the score.
-const configuration = (folder: string, address: string, dirs: Host['dirs']) => `
+const configuration = (folder: string, address: string, dirs: Host['dirs'], runtime: string) => `
 version = 2
 root = "${folder}/root"
 state = "${folder}/state"
@@ -45,6 +46,10 @@ state = "${folder}/state"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "${dirs.bin}"
     conf_dir = "${dirs.conf}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "${runtime}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "${folder}/opt"
 `;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import type { Host, Teardown } from '../support/host.ts';
+import { IMAGE } from '../support/image.ts';
 
 export interface Pod {
   id: string;
@@ -16,6 +17,11 @@ export interface Cri {
     name: string,
     options?: { hostPort?: number; annotations?: Readonly<Record<string, string>> },
   ): Promise<Pod>;
+  /** Creates and starts a container with this command in a pod; returns its id. */
+  start(pod: string, name: string, command: readonly string[]): Promise<string>;
+  /** Runs another command in it, and waits for its end. */
+  exec(container: string, command: readonly string[]): Promise<{ status: number; stdout: string }>;
+  removeContainer(id: string): Promise<void>;
   stop(id: string): Promise<void>;
   remove(id: string): Promise<void>;
   /** What the runtime thinks of its network: undefined when it is ready, else its words. */
@@ -56,16 +62,38 @@ export async function connectCri(t: Teardown, host: Host, address: string): Prom
       );
     });
 
+  const podConfig = (name: string) => ({
+    metadata: { name, uid: `uid-${name}`, namespace: 'tests', attempt: 0 },
+    log_directory: host.root,
+    linux: { cgroup_parent: `/${host.name}` },
+  });
+
   return {
+    start: async (pod, name, command) => {
+      const { container_id } = await call<{ container_id: string }>('CreateContainer', {
+        pod_sandbox_id: pod,
+        config: { metadata: { name, attempt: 0 }, image: { image: IMAGE }, command },
+        sandbox_config: podConfig(name),
+      });
+      await call('StartContainer', { container_id });
+      return container_id;
+    },
+    exec: async (container_id, cmd) => {
+      const asked = { container_id, cmd, timeout: 60 };
+      const { stdout, exit_code } = await call<{ stdout: Buffer; exit_code: number }>('ExecSync', asked);
+      return { status: exit_code, stdout: stdout.toString('utf8') };
+    },
+    removeContainer: async (container_id) => {
+      await call('StopContainer', { container_id });
+      await call('RemoveContainer', { container_id });
+    },
     run: async (name, { hostPort = 0, annotations = {} } = {}) => {
       const { pod_sandbox_id: id } = await call<{ pod_sandbox_id: string }>('RunPodSandbox', {
         config: {
-          metadata: { name, uid: `uid-${name}`, namespace: 'tests', attempt: 0 },
-          log_directory: host.root,
+          ...podConfig(name),
           dns_config: { servers: ['192.0.2.53'] },
           port_mappings: [{ protocol: 0, container_port: 80, host_port: hostPort }],
           annotations,
-          linux: { cgroup_parent: `/${host.name}` },
         },
       });
       const { status } = await call<PodStatusResponse>('PodSandboxStatus', { pod_sandbox_id: id });
