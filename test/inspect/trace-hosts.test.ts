@@ -111,7 +111,7 @@ t.test('two hosts', async (t) => {
     t.equal(outcome(foreseen), expected, `${name}: ${end.why}`);
     if (why) t.match(end.why, why, `${name}: why`);
     const arrives = expected === 'delivered';
-    t.equal(await pings(one, '10.9.2.2', arrives ? 20 : 0.4), arrives, `${name}: ping agrees`);
+    t.equal(await pings(one, '10.9.2.2', arrives ? 20 : 0.25), arrives, `${name}: ping agrees`);
   }
   const { there } = await foresee(host1, one, '10.9.2.2', { hosts });
   const kinds = there.hops.map(({ kind, place }) => `${place.host === 'second' ? 2 : 1} ${kind}`);
