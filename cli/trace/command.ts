@@ -110,7 +110,7 @@ async function run(
     );
     return { question, prediction };
   }
-  const [{ look }, { compare }] = await Promise.all([
+  const [{ look }, { fitting }] = await Promise.all([
     import('./look.ts'),
     import('../../inspect/path/compare.ts'),
   ]);
@@ -118,7 +118,7 @@ async function run(
   const seconds = flags.seconds ?? (watch ? 30 : 4);
   if (watch) terminal.err(`watching for ${seconds} seconds (Ctrl-C ends it)\n`);
   const observation = await look(gathered, question, prediction, { watch, seconds }, { door, terminal });
-  return { question, prediction, observation, comparison: compare(prediction, observation, !watch) };
+  return { question, observation, ...fitting(prediction, observation, !watch) };
 }
 
 async function pcapOf(observation: Observation | undefined): Promise<Uint8Array> {
@@ -136,9 +136,10 @@ function screen({ prediction, observation, comparison }: Traced, paint: Paint): 
 /** Without the packets' bytes: those are for --pcap. */
 function asJson({ question, prediction, observation, comparison }: Traced): string {
   const { packets: _, ...seen } = observation ?? { packets: [] };
+  const { others: _others, ...taken } = prediction;
   const whole = {
     question,
-    ...prediction,
+    ...taken,
     ...(observation === undefined ? {} : { observation: seen, comparison }),
   };
   return JSON.stringify(

@@ -24,12 +24,13 @@ export async function look(
   { watch, seconds }: LookOptions,
   { door, terminal }: { door: Door; terminal: Terminal },
 ): Promise<Observation> {
-  const sites = await sitesOf(gathered, question, prediction);
+  const ways = [prediction, ...(prediction.others ?? [])];
+  const sites = await sitesOf(gathered, question, ways);
   const sender = watch ? undefined : sites.find(({ place }) => place.namespace === question.namespace);
   const { sourcePort: _, ...anyPort } = question.tuple;
   const request: ObserveRequest = {
     tuple: watch ? anyPort : question.tuple,
-    rewritten: rewrittenTuples(prediction),
+    rewritten: rewrittenTuples(ways),
     sites,
     ...(sender === undefined ? {} : { sender, size: question.length }),
     seconds,
@@ -47,9 +48,10 @@ export async function look(
 async function sitesOf(
   { here, placeOf, snapshot, namespaces }: Gathered,
   question: Question,
-  { there, back }: Prediction,
+  ways: readonly Prediction[],
 ): Promise<Site[]> {
-  const passed = [...there.hops, ...(back?.hops ?? [])].map(({ place }) => place.namespace);
+  const hops = ways.flatMap(({ there, back }) => [...there.hops, ...(back?.hops ?? [])]);
+  const passed = hops.map(({ place }) => place.namespace);
   const wanted = new Set([
     question.namespace,
     ...passed,
@@ -67,7 +69,8 @@ async function sitesOf(
 }
 
 /** What the packet is made of on its way; of a tunnel only what it carries. */
-function rewrittenTuples({ there }: Prediction): Tuple[] {
-  const all = there.hops.flatMap(({ rewritten }) => (rewritten === undefined ? [] : [rewritten]));
+function rewrittenTuples(ways: readonly Prediction[]): Tuple[] {
+  const hops = ways.flatMap(({ there }) => there.hops);
+  const all = hops.flatMap(({ rewritten }) => (rewritten === undefined ? [] : [rewritten]));
   return all.filter((tuple, i) => all.findIndex((one) => sameTuple(one, tuple)) === i);
 }

@@ -102,12 +102,13 @@ export function comparisonLines(
   paint: Paint,
 ): string[] {
   const { differences, words } = compared;
-  const seen = compared.outcome === 'delivered' || compared.outcome === 'left';
+  const good = compared.outcome === 'delivered' || compared.outcome === 'left';
+  const mark = good ? paint.green('✓') : compared.outcome === 'unknown' ? paint.yellow('?') : paint.red('✗');
   return [
     ...hopLines(compared.there, paint),
     '',
     `predicted  ${outcomeLine(there, paint)}`,
-    `seen       ${seen ? paint.green('✓') : paint.red('✗')} ${words}`,
+    `seen       ${mark} ${words}`,
     ...(back === undefined ? [] : backLines(back, paint, compared.back)),
     ...(differences.length === 0
       ? []

@@ -29,6 +29,24 @@ export interface Comparison {
   differences: readonly string[];
 }
 
+/**
+ * What was seen says how it was with what nobody could know (a rule that takes every second packet): the prediction that fits it, if there
+ * is one, and how the two compare.
+ */
+export function fitting(
+  prediction: Prediction,
+  observation: Observation,
+  sent = true,
+): { prediction: Prediction; comparison: Comparison } {
+  const usual = { prediction, comparison: compare(prediction, observation, sent) };
+  if (usual.comparison.differences.length === 0) return usual;
+  for (const other of prediction.others ?? []) {
+    const comparison = compare(other, observation, sent);
+    if (comparison.differences.length === 0) return { prediction: other, comparison };
+  }
+  return usual;
+}
+
 /** @param sent whether a probe was sent: else packets were waited for, and none need come */
 export function compare(prediction: Prediction, observation: Observation, sent = true): Comparison {
   const { there, back } = prediction;
@@ -36,7 +54,7 @@ export function compare(prediction: Prediction, observation: Observation, sent =
   const agreed = agree(prediction, seen.outcome) || toldByItsKernel(prediction, observation);
   // Without a packet there is nothing to compare, but for where it ends.
   const compared = (path: Path | undefined, way: 'there' | 'back'): ComparedHop[] =>
-    side(path, observation, way, { agreed, masked: maskedEnds(there) });
+    side(path, observation, way, { agreed, masked: maskedEnds(there, sent) });
   const ways = { there: compared(there, 'there'), back: compared(back, 'back') };
   const hops = [...ways.there, ...ways.back].flatMap(({ hop, mark, remark }) =>
     mark === '✗' && remark !== undefined ? [`${placeWords(hop.place)}: ${hop.words}: ${remark}`] : [],
@@ -49,12 +67,16 @@ function outcomeWords({ there: { outcome }, back }: Prediction): string {
   return back === undefined || back.outcome === 'delivered' ? outcome : `${outcome}, but without an answer`;
 }
 
-/** Ends that a rewritten source has: another port may be taken for it, by chance or because it is taken, and answers come to that one. */
-function maskedEnds({ hops }: Path): ReadonlySet<string> {
+/**
+ * Ends that a rewritten source has: another port may be taken for it, by chance or because it is taken, and answers come to that one. What
+ * others send comes from ports of theirs.
+ */
+function maskedEnds({ hops }: Path, sent: boolean): ReadonlySet<string> {
   const rewritten = hops.flatMap(({ tuple, rewritten }) =>
     rewritten !== undefined && rewritten.source !== tuple.source ? [rewritten] : [],
   );
-  return new Set(rewritten.map(({ source, sourcePort }) => endWords(source, sourcePort)));
+  const first = sent ? [] : hops.slice(0, 1).map(({ tuple }) => tuple);
+  return new Set([...first, ...rewritten].map(({ source, sourcePort }) => endWords(source, sourcePort)));
 }
 
 /** Nobody can see from here what becomes of a packet that has left, nor why no answer comes to what needs none. */

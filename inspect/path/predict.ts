@@ -22,6 +22,8 @@ export interface Prediction {
   there: Path;
   /** The answer's, where the packet is delivered, or leaves to somebody who is taken to answer. */
   back?: Path;
+  /** What would be if one of the things that nobody can know were the other way round, where it would end otherwise. */
+  others?: readonly Prediction[];
 }
 
 /** A namespace has to be read first: its identity. */
@@ -38,14 +40,21 @@ export function predict(world: World, question: Question): Prediction | Needed {
   const usual = follow(world, question, new Map());
   if ('needs' in usual) return usual;
   const notes: string[] = [];
+  const others: Prediction[] = [];
   for (const [what, taken] of [...usual.decisions].slice(0, MOST_BRANCHES)) {
     const other = follow(world, question, new Map([[what, !taken]]));
     if ('needs' in other) return other;
     const [was, is] = [verdict(usual.prediction), verdict(other.prediction)];
-    if (was !== is) notes.push(`if ${what} ${taken ? 'does not match' : 'matches'} after all: ${is}`);
+    if (was === is) continue;
+    const [yes, no] = taken ? ['matches', 'does not match'] : ['does not match', 'matches'];
+    notes.push(`if ${what} ${no} after all: ${is}`);
+    const { there, back } = other.prediction;
+    const told = { ...there, notes: [...there.notes, `if ${what} ${yes} after all: ${was}`] };
+    others.push({ there: told, ...(back && { back }) });
   }
   const { there } = usual.prediction;
-  return { ...usual.prediction, there: { ...there, notes: [...there.notes, ...notes] } };
+  const whole = { ...usual.prediction, there: { ...there, notes: [...there.notes, ...notes] } };
+  return others.length === 0 ? whole : { ...whole, others };
 }
 
 function verdict({ there, back }: Prediction): string {

@@ -1,7 +1,7 @@
 /** What was seen beside what was predicted, over worlds that are written down. */
 import t from 'tap';
 import type { Observation, ObservedHop } from '../../inspect/observe/request.ts';
-import { compare } from '../../inspect/path/compare.ts';
+import { compare, fitting } from '../../inspect/path/compare.ts';
 import type { Hop, Tuple } from '../../inspect/path/hop.ts';
 import type { Prediction } from '../../inspect/path/predict.ts';
 import { ask, base, nat, rule, table, verdict, worldOf } from './path-world.ts';
@@ -124,4 +124,40 @@ t.test('what a kernel on the way has to say comes in the place of the answer', a
   const { differences } = compare(prediction, { ...seen, hops, answer } as unknown as Observation);
   t.match(differences, [/predicted delivered, seen rejected/]);
   t.equal(differences.length, 1);
+});
+
+t.test('who watches sees other ports than were asked for', async (t) => {
+  const prediction = ask(masqueraded(), 'client', '10.0.2.2:80');
+  const theirs = (tuple: Tuple): Tuple => ({
+    ...tuple,
+    ...(tuple.destinationPort === 40_000 ? { destinationPort: 1234 } : { sourcePort: 1234 }),
+  });
+  t.same(compare(prediction, seenAs(prediction, theirs), false).differences, []);
+});
+
+t.test('what was seen says which of two it was', async (t) => {
+  const half = rule([{ unknown: 'random' }], [verdict('drop')], 'every second');
+  const world = worldOf({
+    one: {
+      links: { eth0: { peer: 'two:eth0' } },
+      addresses: { eth0: ['10.0.1.2/24'] },
+      tables: [table('n', [base('out', 'output', 0, [half])])],
+    },
+    two: { links: { eth0: { peer: 'one:eth0' } }, addresses: { eth0: ['10.0.1.3/24'] } },
+  });
+  const usual = ask(world, 'one', '10.0.1.3');
+  t.equal(usual.there.outcome, 'delivered');
+  const told = { ...seenAs(usual, (one) => one), hops: [], answer: { kind: 'refused', errno: 'EPERM' } };
+  const { prediction, comparison } = fitting(usual, told as unknown as Observation);
+  t.match(prediction.there, { outcome: 'dropped', why: /every second/ });
+  t.same(comparison.differences, []);
+  t.match(prediction.there.assumptions.join(), /rule "every second".* matches/);
+  t.equal(
+    fitting(
+      usual,
+      seenAs(usual, (one) => one),
+    ).prediction,
+    usual,
+    'or the usual one',
+  );
 });
