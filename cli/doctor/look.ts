@@ -56,7 +56,7 @@ export async function examine(
     ways: await predictWays(gathered, { nat }),
     software: await readSoftware(context, folders),
     memberships,
-    probes: await probeMembers(memberships, host, ambient),
+    probes: await probeMembers(memberships, host, nat.host.links, ambient),
     configurations: await readConfigurations({ ambient, path: folders }),
     ...{ now: ambient.now(), started: await startOfMachine(host) },
   };

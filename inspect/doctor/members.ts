@@ -1,5 +1,6 @@
 /** This host among the others of its networks. */
 import { overlap } from '../../cni/prefix.ts';
+import type { Link } from '../../netlink/link.ts';
 import type { Finding } from '../finding.ts';
 import { lookUp } from '../path/routing.ts';
 import type { DoctorView, Membership } from './view.ts';
@@ -99,11 +100,12 @@ function sameSubnets({ network, members }: Membership): Finding[] {
 }
 
 /** No route to another host's address: then none to its containers either. */
-function unreachable({ network, members }: Membership, { nat: { host } }: DoctorView): Finding[] {
+function unreachable({ network, device, members }: Membership, { nat: { host } }: DoctorView): Finding[] {
+  const tunnel = host.links.find(({ name, kind }) => name === device && kind === 'vxlan');
   return members
     .filter(({ self }) => !self)
     .flatMap(({ host: name, addresses }) =>
-      addresses.flatMap((address): Finding[] => {
+      (tunnel === undefined ? addresses : carriers(addresses, tunnel)).flatMap((address): Finding[] => {
         const { kind } = lookUp(host, {
           tuple: { family: address.includes(':') ? 6 : 4, destination: address },
         });
@@ -124,13 +126,20 @@ function unreachable({ network, members }: Membership, { nat: { host } }: Doctor
     );
 }
 
+/** The addresses of another host that a tunnel sends to: those of its own family. */
+export function carriers(addresses: readonly string[], tunnel: Link | undefined): string[] {
+  const { local, local6 } = tunnel?.vxlan ?? {};
+  if (local === undefined && local6 === undefined) return [];
+  return addresses.filter((address) => address.includes(':') === (local === undefined));
+}
+
 /** What the tunnel takes must fit, with its headers, through the links to the other hosts. */
 function tooLarge({ network, device, members }: Membership, { nat: { host } }: DoctorView): Finding[] {
   const tunnel = host.links.find(({ name, kind }) => name === device && kind === 'vxlan');
   if (tunnel === undefined) return [];
   const found = new Map<string, Finding>();
   for (const { self, addresses } of members) {
-    for (const address of self ? [] : addresses) {
+    for (const address of self ? [] : carriers(addresses, tunnel)) {
       const family = address.includes(':') ? 6 : 4;
       const { link, route } = lookUp(host, { tuple: { family, destination: address } });
       const room = Math.min(link?.mtu ?? 65_535, route?.mtu ?? 65_535) - VXLAN[family];

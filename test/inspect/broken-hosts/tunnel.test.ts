@@ -1,6 +1,7 @@
 /** Broken hosts: a tunnel to another host, as a network between hosts has it, broken in one typical way after the other. */
 import t from 'tap';
 import { probeMembers } from '../../../cli/doctor/probe.ts';
+import { listLinks } from '../../../netlink/link.ts';
 import { openDoor } from '../../../netlink/namespace.ts';
 import { realAmbient } from '../../../runtime/ambient.ts';
 import { execIn } from '../../support/host.ts';
@@ -76,7 +77,9 @@ t.test('a tunnel', async (t) => {
   const asked = [
     { ...membership, subnets: ['10.9.1.0/24'], mtu: 1450, device: 'vx0', members, problems: [] },
   ];
-  const probe = () => probeMembers(asked, namespace, realAmbient({ ...lab.host.env }));
+  const [links] = await namespace.send(listLinks());
+  const probe = () =>
+    probeMembers(asked, namespace, links.ok ? links.value : [], realAmbient({ ...lab.host.env }));
   const expected = { network: 'farnet', host: 'far', address: '198.51.100.2', size: 1500 };
   t.same(await probe(), [{ ...expected, fits: true }]);
   await execIn(lab.outside, 'ip', ['link', 'set', 'uplink', 'mtu', '1400']);
