@@ -13,7 +13,7 @@ import { complaints, DEL_MAY_SAY, type Noise, noise } from './mutations.ts';
 import { makePlace } from './place.ts';
 import { shown } from './table.ts';
 
-const RUNS = Number(process.env.FUZZ_PROCESSES ?? 300);
+const RUNS = Number(process.env.FUZZ_PROCESSES ?? 150);
 const SECONDS = Number(process.env.FUZZ_SECONDS ?? 60);
 
 t.test(`seed ${SEED}`, async (t) => {
