@@ -1,5 +1,5 @@
 /**
- * `weft-oci`, and `weft oci`: an OCI runtime for containerd and Podman (docs/decisions/0016-bundles-for-other-runtimes.md). They call
+ * `weft-oci`, and `weft oci`: an OCI runtime for containerd and Podman (docs/decisions/0018-bundles-for-other-runtimes.md). They call
  * it with runc's command line and read its errors where runc puts them.
  */
 import { appendFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * A bundle as the list of steps that makes its container (docs/decisions/0016-bundles-for-other-runtimes.md). Pure. The monitor goes once
+ * A bundle as the list of steps that makes its container (docs/decisions/0018-bundles-for-other-runtimes.md). Pure. The monitor goes once
  * all is made; the container's first process then waits at a gate for `start`, a child of whoever gathers orphans.
  */
 import { resolve } from 'node:path';
