@@ -25,7 +25,7 @@ export async function show(
 ): Promise<Error | undefined> {
   const { terminal } = this;
   const view = await look(this);
-  const entries = view.entries.filter(about(what));
+  const entries = view.entries.filter(about(what, view));
   if (entries.length === 0) throw nothing(what, view);
   const findings = natFindings(view).filter((finding) => concerns(finding.subject, what, entries));
   if (flags.json) {
@@ -45,7 +45,7 @@ export async function show(
 }
 
 /** `8080`, `tcp/8080`, `8080/tcp`, an address, a container's id, the beginning of it, or its name. */
-function about(what: string): (entry: NatEntry) => boolean {
+function about(what: string, { entries }: NatView): (entry: NatEntry) => boolean {
   const asked = portOf(what);
   if (asked) {
     return ({ kind, ports, protocols }) =>
@@ -56,10 +56,16 @@ function about(what: string): (entry: NatEntry) => boolean {
       }) &&
       (asked.protocol === undefined || protocols.length === 0 || protocols.includes(asked.protocol));
   }
-  return ({ owner, container, to, sources, destinations }) =>
-    [owner.containerId, container?.id].some((id) => id?.startsWith(what)) ||
-    container?.name === what ||
-    [to?.address, ...sources, ...destinations].includes(what);
+  // A whole id or name is meant, also where others begin with it.
+  const isWhole = (entry: NatEntry) => idsOf(entry).includes(what) || entry.container?.name === what;
+  if (entries.some(isWhole)) return isWhole;
+  return (entry) =>
+    idsOf(entry).some((id) => id.startsWith(what)) ||
+    [entry.to?.address, ...entry.sources, ...entry.destinations].includes(what);
+}
+
+function idsOf({ owner, container }: NatEntry): string[] {
+  return [owner.containerId, container?.id].filter((id) => id !== undefined);
 }
 
 function portOf(what: string): { port: number; protocol?: string } | undefined {
