@@ -12,7 +12,7 @@ import {
   removeFolders,
 } from '../cgroup/cgroups.ts';
 import type { Caller } from '../execution.ts';
-import { mountOfRoot, prepareRoot, removeWritten } from '../rootfs/rootfs.ts';
+import { mountOfRoot, prepareRoot, removeWritten, writtenIds } from '../rootfs/rootfs.ts';
 import { containerSteps, type Prepared } from './container-steps.ts';
 import type { Taken } from './devices.ts';
 import { limitedFiles } from './limited-files.ts';
@@ -226,7 +226,8 @@ export async function remove(maker: Maker, id: string): Promise<void> {
 /** What nobody will clean up any more: containers whose monitor died, and what a crash left without a container. Returns their ids. */
 export async function collect(maker: Maker): Promise<string[]> {
   const { ambient } = maker;
-  const gone = await abandoned(ambient, cgroupIds(cgroupParent(ambient)));
+  const others = [...cgroupIds(cgroupParent(ambient)), ...writtenIds(storeFolder(ambient))];
+  const gone = await abandoned(ambient, others);
   for (const id of gone) await remove(maker, id);
   return gone;
 }

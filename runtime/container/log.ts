@@ -38,9 +38,9 @@ class LogFile {
     }
   }
 
-  /** Whether a new file has taken this one's place. */
-  isReplaced(path: string): boolean {
-    return statSync(path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino;
+  /** Whether this is the file of that name now. */
+  isAt(path: string): boolean {
+    return statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(this.#fd).ino;
   }
 
   close(): void {
@@ -65,22 +65,23 @@ export function* readLog(folder: string): Generator<LogRecord> {
 /** Milliseconds between two looks for more. */
 const LOOK = 100;
 
-/** Everything that is kept and what comes, until `ended` says so and all is read. */
+/**
+ * Everything that is kept and what comes, until `ended` says so and all is read. The container does not wait for who follows: of more than what
+ * is kept between two reads, the oldest is missed.
+ */
 export async function* followLog(folder: string, ended: () => boolean): AsyncGenerator<LogRecord> {
   const path = join(folder, 'log');
-  if (existsSync(`${path}.1`)) {
-    const old = new LogFile(`${path}.1`);
-    yield* old.records();
-    old.close();
-  }
+  let next = existsSync(`${path}.1`) ? `${path}.1` : path;
   let file: LogFile | undefined;
   try {
     for (;;) {
       const last = ended();
-      if (file === undefined && existsSync(path)) file = new LogFile(path);
+      if (file === undefined && existsSync(next)) file = new LogFile(next);
       if (file) yield* file.records();
-      if (file?.isReplaced(path)) {
+      if (file && !file.isAt(path)) {
         yield* file.records();
+        // Where it is the older one now, the newer follows; else others came between.
+        next = file.isAt(`${path}.1`) ? path : `${path}.1`;
         file.close();
         file = undefined;
       } else if (last) return;

@@ -1,5 +1,5 @@
 /** A container's root file system: an overlay whose upper layer is the container's own, so that nothing below is ever changed. */
-import { chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { ContainerSpec, RootSource } from '../container/spec.ts';
@@ -65,6 +65,12 @@ export function mountOfRoot(spec: ContainerSpec, folder: string, store: string):
       ['mount', 'overlay', root, 'overlay', 'nodev', spec.unprivileged ? `userxattr,${options}` : options],
     ],
   };
+}
+
+/** Ids of all containers that wrote something, those too that a reboot has ended. */
+export function writtenIds(store: string): string[] {
+  const folder = join(store, 'containers');
+  return existsSync(folder) ? readdirSync(folder) : [];
 }
 
 /** Removes what a container wrote. */

@@ -38,6 +38,21 @@ t.test('a command ends when nobody reads what it says', async (t) => {
   t.equal((await weft(['rm', '-f', 'talker'])).status, 0);
 });
 
+t.test('output over several files of the log, followed', async (t) => {
+  const script = 'for i in 1 2 3 4 5; do head -c 4500000 /dev/zero | tr "\\0" "$i"; echo; sleep 0.4; done';
+  await weft(['run', '-d', '--name', 'many', 'sh', '-c', script]);
+  const { stdout } = await shell('weft logs -f many | tr -s 12345');
+  t.match(stdout, /3\n4\n5$/, 'what is kept, at least, is followed to the end');
+  t.equal((await weft(['rm', '-f', 'many'])).status, 0);
+});
+
+t.test('what a container wrote before the host went down is collected', async (t) => {
+  const id = 'a'.repeat(64);
+  mkdirSync(join(env.WEFT_STORE_DIR ?? '', 'containers', id, 'upper'), { recursive: true });
+  t.match(await weft(['gc']), { status: 0, stdout: `removed ${id}` });
+  t.match(await weft(['gc']), { status: 0, stdout: 'nothing was left behind' });
+});
+
 t.test('a terminal', async (t) => {
   const { status, stdout } = await shell("(echo typed; sleep 0.2) | weft run --rm -it sh -c 'tty; cat'");
   t.equal(status, 0, 'the end of what is piped in is seen');
