@@ -59,6 +59,7 @@ const LINKS = [
 export function bundleSteps(config: OciConfig, ground: Ground): Step[] {
   const namespaces = namespacesOf(config);
   const process = config.process ?? {};
+  const { cwd = '/' } = process;
   const files = fileSteps(config, namespaces, ground);
   const hooks = (list: readonly OciHook[] | null | undefined) =>
     (list ?? []).map((hook) => hookStep(hook, ground.state));
@@ -81,7 +82,7 @@ export function bundleSteps(config: OciConfig, ground: Ground): Step[] {
     ...(namespaces.made.includes('net') ? [['link-up', 'lo'] satisfies Step] : []),
     ...files.steps,
     ...sysctlsOf(config, namespaces).map(([path, value]): Step => ['write', path, value]),
-    ['folder', process.cwd ?? '/', 0o755],
+    ['folder', cwd, 0o755],
     ...(process.terminal ? [] : [['session'] satisfies Step]),
     ...terminalSteps(process, !bindsDev(config)),
     ...hideSteps(config, files.last),
@@ -100,6 +101,7 @@ export function furtherSteps(
   ground: ProcessGround &
     Pick<Ground, 'cgroupFolders' | 'consoleSocket' | 'preserved'> & { detached: boolean },
 ): Step[] {
+  const { cwd = '/' } = process;
   return [
     ...streamSteps(process, ground).filter(
       ([name]) => name !== 'gate' && (ground.detached || name !== 'alone'),
@@ -112,7 +114,7 @@ export function furtherSteps(
     ...(process.terminal ? [] : [['session'] satisfies Step]),
     ...terminalSteps(process, false),
     ...limitSteps(process),
-    ['chdir', process.cwd ?? '/'],
+    ['chdir', cwd],
     ...processSteps(process, ground),
   ];
 }

@@ -208,7 +208,8 @@ export function faultsOf(config: OciConfig): string[] {
 export function processFaults({ args, cwd, selinuxLabel }: OciProcess): string[] {
   const faults: string[] = [];
   if (!args || args.length === 0) faults.push('process.args is empty');
-  if (!cwd?.startsWith('/')) faults.push(`process.cwd is ${JSON.stringify(cwd)}, wanted is an absolute path`);
+  if (!cwd?.startsWith('/'))
+    faults.push(`the process's cwd is ${JSON.stringify(cwd)}, wanted is an absolute path`);
   if (selinuxLabel) faults.push('process.selinuxLabel is not supported');
   return faults;
 }

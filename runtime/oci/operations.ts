@@ -51,6 +51,9 @@ export async function create(home: Home, id: string, options: CreateOptions): Pr
   const bundle = resolve(options.bundle);
   const config = readBundle(bundle);
   const cgroup = cgroupPathOf(config, id);
+  // What is in them is ended when the container is removed.
+  if (processesOf(cgroup).length > 0)
+    throw new OciError(`the control group ${cgroup} is somebody else's: there are processes in it`);
   const folder = makeFolder(home.root, id);
   let pid: number | undefined;
   try {

@@ -235,7 +235,7 @@ t.test('a further process', async (t) => {
 t.test('what cannot be kept is refused', async (t) => {
   const refused: [OciConfig, RegExp][] = [
     [{ ...config(), ociVersion: '2.0.0' }, /ociVersion is "2.0.0"/],
-    [config({ process: { args: [], cwd: 'x' } }), /args is empty; process.cwd is "x"/],
+    [config({ process: { args: [], cwd: 'x' } }), /args is empty; the process.s cwd is "x"/],
     [config({ process: { args: ['a'], cwd: '/', selinuxLabel: 's' } }), /selinuxLabel/],
     [linux({ intelRdt: {} }), /intelRdt/],
     [linux({ resources: { hugepageLimits: [{}] } }), /hugepageLimits/],
