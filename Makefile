@@ -82,7 +82,7 @@ install: build ## put the executables where runtimes look, weft on the path, and
 	sed 's#/opt/cni/bin#$(BINDIR)#' contrib/systemd/weft-agent.service >$(DESTDIR)$(UNITDIR)/weft-agent.service
 
 uninstall: ## take away what `make install` put there
-	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-monitor weft-seccomp.bpf weft-core.* weft-cli.* weft-execa.cjs weft-agent.* bridge ptp loopback vxlan routed macvlan ipvlan vlan tap host-device dummy vrf portmap tuning firewall bandwidth sbr host-local static dhcp dnsname
+	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-oci weft-oci.* weft-monitor weft-seccomp weft-seccomp.bpf weft-core.* weft-cli.* weft-execa.cjs weft-agent.* bridge ptp loopback vxlan routed macvlan ipvlan vlan tap host-device dummy vrf portmap tuning firewall bandwidth sbr host-local static dhcp dnsname
 	rm -f $(DESTDIR)$(SBINDIR)/weft $(DESTDIR)$(UNITDIR)/weft-agent.service
 
 clean: ## remove what was built
