@@ -15,16 +15,15 @@ export async function predictWays(gathered: Gathered, { nat }: Pick<DoctorView, 
   const own = new Set([host.identity, ...nat.near.map(({ identity }) => identity)]);
   const router = host.routes.find(({ dst, gateway }) => dst === '0.0.0.0/0' && gateway)?.gateway;
   // A simulated outside has a link to the host, and is none of its containers.
-  const outside = [...gathered.namespaces.values()].find(({ addresses }) =>
-    addresses.some(({ address }) => address === router),
-  );
+  const outside = nat.near.find(({ addresses }) => addresses.some(({ address }) => address === router));
   if (outside !== undefined) own.delete(outside.identity);
   const asked: [from: string, to: string][] = [];
   for (const group of samples({ nat }, own)) {
     const [one, other] = group;
     if (one === undefined) continue;
     if (router !== undefined) asked.push([one.path, router]);
-    if (other?.address !== undefined) asked.push([one.path, other.address]);
+    if (other?.address !== undefined && !(one.isolated && other.isolated))
+      asked.push([one.path, other.address]);
   }
   for (const port of publishedPorts({ nat })) asked.push(['outside', port]);
   const ways: Way[] = [];
@@ -47,6 +46,8 @@ export async function predictWays(gathered: Gathered, { nat }: Pick<DoctorView, 
 interface Sample {
   path: string;
   address: string | undefined;
+  /** Isolated ports do not reach each other: a check of its own tells whether that was wanted. */
+  isolated: boolean;
 }
 
 function samples(view: Pick<DoctorView, 'nat'>, own: ReadonlySet<string>): Sample[][] {
@@ -57,7 +58,8 @@ function samples(view: Pick<DoctorView, 'nat'>, own: ReadonlySet<string>): Sampl
     // Links without a bridge are each a network, and all alike.
     const key = bridge === undefined ? `routed ${outside.kind}` : bridge.name;
     const group = groups.get(key) ?? [];
-    if (group.length < PER_BRIDGE) groups.set(key, [...group, { path: sketch.path, address }]);
+    if (group.length < PER_BRIDGE)
+      groups.set(key, [...group, { path: sketch.path, address, isolated: outside.port?.isolated === true }]);
   }
   return [...groups.values()].slice(0, BRIDGES);
 }

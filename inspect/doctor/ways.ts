@@ -29,7 +29,7 @@ function dropped({ nat: { host } }: DoctorView, { words, command }: Way, path: P
   return {
     code: 'rule-drops',
     severity: 'error',
-    what: `${isPolicy ? 'the policy' : 'a rule'} of ${ownerWords(owner)} drops packets ${words}: ${where}`,
+    what: `${isPolicy ? 'the policy of a chain' : `a rule of ${ownerWords(owner)}`} drops packets ${words}: ${where}`,
     why: `${path.why}. See each step: ${command}`,
     mend: removalOf(variant, hop, handle),
     // It may be there on purpose.
