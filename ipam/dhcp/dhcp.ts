@@ -41,17 +41,19 @@ export function dhcpIpam(host: DhcpHost): Ipam {
     async del({ config, id, ambient }) {
       const folder = leaseFolder(ambient.paths.runDir);
       if (!leaseOf(folder, config.name, id, host.boot())) return [];
-      const lease = await dropLeaseOf(folder, ambient.lock, config.name, id, host.boot());
+      const lease = await inFolder(folder, () =>
+        dropLeaseOf(folder, ambient.lock, config.name, id, host.boot()),
+      );
       return lease ? [await giveBack(host, lease, ambient.log)] : [];
     },
 
     async gc({ config, ambient }, valid) {
       const folder = leaseFolder(ambient.paths.runDir);
       const freed: string[] = [];
-      for (const file of leaseFiles(folder)) {
+      for (const file of await inFolder(folder, () => leaseFiles(folder))) {
         const lease = readLease(file, host.boot());
         if (lease?.network !== config.name || valid.some((id) => isOf(lease, id))) continue;
-        const dropped = await dropLease(folder, ambient.lock, file, host.boot());
+        const dropped = await inFolder(folder, () => dropLease(folder, ambient.lock, file, host.boot()));
         if (dropped) freed.push(await giveBack(host, dropped, ambient.log));
       }
       return freed;
@@ -67,11 +69,23 @@ export function dhcpIpam(host: DhcpHost): Ipam {
 const isOf = (lease: Lease, id: IpamRequest['id']) =>
   lease.containerId === id.containerId && lease.ifname === id.ifname;
 
+/** A folder that cannot be used is the host's fault, not ours: error 5. */
+async function inFolder<T>(folder: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof CniError || code === undefined) throw error;
+    const message = `the DHCP leases in ${folder} cannot be read or written: ${code}`;
+    throw new CniError(ErrorCode.io, message, String(error), { cause: error });
+  }
+}
+
 /** A lease that nobody renews is another's soon, while its container still uses it: better none (docs/decisions/0011-dhcp-leases.md). */
 async function requireRenewal(host: DhcpHost, ambient: Ambient, code: number): Promise<void> {
   const folder = leaseFolder(ambient.paths.runDir);
   // Who asks holds that lock for a moment: two who ask at once would take each other for an agent.
-  if (await locked(folder, ambient.lock, () => host.isRenewed(folder))) return;
+  if (await inFolder(folder, () => locked(folder, ambient.lock, () => host.isRenewed(folder)))) return;
   throw new CniError(
     code,
     `no agent renews the DHCP leases of this host (nobody holds ${folder}/renewed): run "weft agent", then try again`,

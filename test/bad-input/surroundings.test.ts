@@ -306,12 +306,15 @@ t.test('a host that lets nothing be written', async (t) => {
   );
 });
 
+/** All but dhcp, which needs its run folder and an agent that holds a lock in it. */
+const { dhcp: DHCP = {}, ...ALONE } = GOOD;
+
 t.test('no place for what can be done without', async (t) => {
   const place = await makePlace(t);
   const { run, cache } = place.host.dirs;
   writeMembership(cache, HELD);
   await place.sh(`mount --bind '${run}' '${run}'; mount -o remount,ro,bind '${run}'`);
-  for (const [plugin, input] of Object.entries(GOOD)) {
+  for (const [plugin, input] of Object.entries(ALONE)) {
     for (const command of ['ADD', 'DEL', 'DEL']) {
       // Masquerade cannot be done without its lock, and networks between hosts have it unless told otherwise.
       const answer = await place.call({ plugin, input: { ...input, ipMasq: false }, command });
@@ -320,6 +323,10 @@ t.test('no place for what can be done without', async (t) => {
       });
     }
   }
+  const leaseless = await place.call({ plugin: 'dhcp', input: DHCP });
+  t.same([...problems(leaseless), leaseless.json?.code], [5], 'dhcp', { answer: shown(leaseless) });
+  t.match(leaseless.json?.msg, /the DHCP leases in .*\/run\/dhcp cannot be read or written: EROFS/);
+  t.equal((await place.call({ plugin: 'dhcp', input: DHCP, command: 'DEL' })).status, 0, 'dhcp: DEL');
 });
 
 t.test('standard streams', async (t) => {
@@ -350,7 +357,7 @@ t.test('places', async (t) => {
   const place = await makePlace(t);
   writeMembership(place.host.dirs.cache, HELD);
   const gone = ['/bin/sh', '-c', 'mkdir -p /run/gone && cd /run/gone && rmdir /run/gone && exec "$0" "$@"'];
-  for (const [plugin, input] of Object.entries(GOOD)) {
+  for (const [plugin, input] of Object.entries(ALONE)) {
     for (const command of ['ADD', 'DEL']) {
       const answer = await place.call({ plugin, input, command, by: gone });
       t.equal(answer.status, 0, `${plugin}: ${command} in a folder that is gone`, { answer: shown(answer) });
