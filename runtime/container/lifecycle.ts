@@ -16,11 +16,20 @@ import { mountOfRoot, prepareRoot, removeWritten, writtenIds } from '../rootfs/r
 import { containerSteps, type Prepared } from './container-steps.ts';
 import type { Taken } from './devices.ts';
 import { limitedFiles } from './limited-files.ts';
-import { type Attached, attach, detach, networksOf } from './networks.ts';
+import { type Attached, attach, detach, detachUnfinished, networksOf } from './networks.ts';
 import type { ContainerSpec } from './spec.ts';
 import { type Created, createContainer, startContainer } from './start.ts';
 import type { Step } from './steps.ts';
-import { abandoned, cgroupParent, claim, folderOf, forget, storeFolder } from './store.ts';
+import {
+  abandoned,
+  cgroupParent,
+  claim,
+  folderOf,
+  forget,
+  listContainers,
+  stateOf,
+  storeFolder,
+} from './store.ts';
 import { connectUserspace, endUserspace } from './userspace-network.ts';
 
 /** Who makes containers, and by which programs. */
@@ -207,7 +216,11 @@ function kill(pid: number): void {
 export async function clean(maker: Maker, id: string): Promise<CniError[]> {
   endUserspace(folderOf(maker.ambient, id));
   await endProcesses(maker, id);
-  return await detach(maker, id);
+  const errors = await detach(maker, id);
+  const unfinished = listContainers(maker.ambient).find(
+    (one) => one.spec.id === id && !stateOf(one).started && one.spec.networks.length > 0,
+  );
+  return unfinished ? [...errors, ...(await detachUnfinished(maker, unfinished.spec))] : errors;
 }
 
 /** Everything of a container goes. Repeatable; goes by the id alone. Throws CniError with all that could not be done; then it is tried again by the next. */

@@ -101,3 +101,29 @@ export async function detach(caller: Caller, id: string): Promise<CniError[]> {
   }
   return errors;
 }
+
+/**
+ * DEL of the networks of a container whose maker was killed before its command began: an ADD that was under way may have taken addresses
+ * and said so nowhere. Returns the errors; a network that is not there any more has nothing.
+ */
+export async function detachUnfinished(caller: Caller, { id, networks }: ContainerSpec): Promise<CniError[]> {
+  const errors: CniError[] = [];
+  for (const [index, name] of [...networks.entries()].toReversed()) {
+    const list = await networkNamed(name, caller.ambient).catch(() => undefined);
+    if (list === undefined) continue;
+    const sandbox = {
+      containerId: id,
+      ifname: interfaceName(index),
+      netns: '',
+      args: [],
+      capabilityArgs: {},
+    };
+    try {
+      await delNetwork(caller, list, sandbox, 'go on');
+    } catch (error) {
+      if (!(error instanceof CniError)) throw error;
+      errors.push(error);
+    }
+  }
+  return errors;
+}

@@ -70,7 +70,7 @@ function isBeingMade(folder: string): boolean {
 }
 
 /**
- * Ids of containers whose monitor is gone without a word, and those of folders, and of what else bears an id (`others`), without a
+ * Ids of containers whose monitor is gone without a word, or whose command never began, and those of folders, and of what else bears an id (`others`), without a
  * container.
  */
 export async function abandoned(ambient: Ambient, others: readonly string[]): Promise<string[]> {
@@ -78,7 +78,10 @@ export async function abandoned(ambient: Ambient, others: readonly string[]): Pr
   const release = await ambient.lock(join(containersFolder(ambient), 'lock'));
   try {
     const known = listContainers(ambient);
-    const broken = known.filter((one) => stateOf(one).phase === 'broken' && !isBeingMade(one.folder));
+    const broken = known.filter((one) => {
+      const { phase, started } = stateOf(one);
+      return (phase === 'broken' || (phase === 'stopped' && !started)) && !isBeingMade(one.folder);
+    });
     const ids = new Set(known.map(({ spec }) => spec.id));
     const lost = [...containerIds(ambient), ...others].filter((id) => !ids.has(id));
     return [...new Set([...broken.map(({ spec }) => spec.id), ...lost])];
