@@ -118,6 +118,8 @@ export function removeCached(cacheDir: string, network: string, id: AttachmentId
   const path = cachePath(cacheDir, network, id);
   try {
     rmSync(path, { force: true });
+    // What a writer that was killed left.
+    rmSync(temporaryOf(path), { force: true });
   } catch (cause) {
     throw new CniError(ErrorCode.io, `cannot remove the cached result ${path}`, (cause as Error).message, {
       cause,
@@ -140,7 +142,7 @@ function fromFile(file: CacheFile, network: string, id: AttachmentId): CachedAtt
 }
 
 function writeAtomically(path: string, text: string): void {
-  const temporary = `${path}.weft-tmp`;
+  const temporary = temporaryOf(path);
   try {
     const fd = openSync(temporary, 'w', 0o600);
     try {
@@ -186,3 +188,5 @@ function parseObject(text: string): Record<string, unknown> | undefined {
     return undefined;
   }
 }
+
+const temporaryOf = (path: string) => `${path}.weft-tmp`;
