@@ -112,13 +112,13 @@ function rootSteps(spec: ContainerSpec, prepared: Prepared): Step[] {
     // Until now it was nobody: the user namespace has no name for the host's root.
     ...(has('user') && !unprivileged ? [becomeRoot(false)] : []),
     ...kernelFiles(ownFiles(spec)),
+    ['leave'],
     ...devices(!has('user'), !has('user')),
     ...(has('ipc') ? messageQueues() : []),
     ...takenBy(spec, prepared).flatMap(({ destination, folder }, slot): Step[] => [
       folder ? ['folder', destination, 0o755] : ['file', destination],
       ['place', slot, destination],
     ]),
-    ['leave'],
     ...workingFolder(spec),
   ];
 }

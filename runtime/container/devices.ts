@@ -84,13 +84,16 @@ export function messageQueues(): Step[] {
   ];
 }
 
-/** `own`: the PID namespace (proc), the network namespace (sysfs) is the container's; otherwise the host's is placed later. */
+/**
+ * `own`: the PID namespace (proc), the network namespace (sysfs) is the container's; otherwise the host's is placed later. proc comes last, and
+ * `leave` must come next: by a link to /proc/self/cwd an image would reach the host's tree, which is the working folder until then.
+ */
 export function kernelFiles(own: { proc: boolean; sys: boolean }): Step[] {
   return [
-    ['folder', '/proc', 0o555],
-    ...(own.proc ? [['mount', 'proc', '/proc', 'proc', 'nosuid,nodev,noexec', ''] satisfies Step] : []),
     ['folder', '/sys', 0o555],
     ...(own.sys ? [['mount', 'sysfs', '/sys', 'sysfs', 'ro,nosuid,nodev,noexec', ''] satisfies Step] : []),
+    ['folder', '/proc', 0o555],
+    ...(own.proc ? [['mount', 'proc', '/proc', 'proc', 'nosuid,nodev,noexec', ''] satisfies Step] : []),
   ];
 }
 

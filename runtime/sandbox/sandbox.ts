@@ -77,29 +77,57 @@ export async function createSandbox(
     // A mount namespace can only be pinned where mounts are not passed on to others.
     await mount(ambient, '--bind', folder, folder);
     await mount(ambient, '--make-private', folder);
-    const steps = stepsFor(kinds);
-    const created = await createContainer(monitor, folder, steps, ambient.env);
-    for (const kind of kinds) {
-      const pin = join(folder, kind);
-      writeFileSync(pin, '', { mode: 0o600 });
-      await mount(
-        ambient,
-        '--bind',
-        `/proc/${created.pid}/ns/${kind === 'time' ? 'time_for_children' : kind}`,
-        pin,
-      );
-    }
-    if (kinds.includes('pid')) {
-      created.client.letStay();
-      await startContainer(created, steps);
-    }
-    created.client.close();
+    await makeAndPin(ambient, monitor, folder, kinds);
     if (kinds.includes('net')) nameForIp(name, join(folder, 'net'));
   } catch (error) {
     await removeSandbox(ambient, name);
     throw error;
   }
   return readSandbox(folder, name);
+}
+
+/** How often namespaces are made anew for one that cannot be pinned. */
+const ATTEMPTS = 20;
+
+/**
+ * A mount namespace can be pinned only in one that was numbered before it (fs/namespace.c, mnt_ns_loop), and the kernel numbers them in
+ * batches for each CPU: below a mount namespace that is not the first, a new one may have the smaller number. The next may not.
+ */
+async function makeAndPin(
+  ambient: Ambient,
+  monitor: string,
+  folder: string,
+  kinds: readonly NamespaceKind[],
+): Promise<void> {
+  const steps = stepsFor(kinds);
+  // The one that may have to be made again comes first: then nothing else is pinned.
+  const order = [...kinds].sort((a, b) => Number(b === 'mnt') - Number(a === 'mnt'));
+  for (let attempt = 1; ; attempt++) {
+    const created = await createContainer(monitor, folder, steps, ambient.env);
+    try {
+      for (const kind of order) await pin(ambient, folder, created.pid, kind);
+    } catch (error) {
+      created.client.close();
+      if (attempt === ATTEMPTS || order[0] !== 'mnt' || isPinned(folder, order[1])) throw error;
+      continue;
+    }
+    if (kinds.includes('pid')) {
+      created.client.letStay();
+      await startContainer(created, steps);
+    }
+    created.client.close();
+    return;
+  }
+}
+
+const isPinned = (folder: string, kind: NamespaceKind | undefined) =>
+  kind !== undefined && existsSync(join(folder, kind));
+
+async function pin(ambient: Ambient, folder: string, pid: number, kind: NamespaceKind): Promise<void> {
+  const file = join(folder, kind);
+  writeFileSync(file, '', { mode: 0o600 });
+  const own = `/proc/${pid}/ns/${kind === 'time' ? 'time_for_children' : kind}`;
+  await mount(ambient, '--bind', own, file);
 }
 
 /** `ip netns` shows it by a link, unless that name is somebody else's. */

@@ -1,5 +1,5 @@
 /** Containers from images that other programs made, and with the limits that lxcfs shows. */
-import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { until } from '../support/until.ts';
@@ -78,4 +78,22 @@ t.test('limits that a container sees in /proc', async (t) => {
     'grep MemTotal /proc/meminfo; grep -c ^processor /proc/cpuinfo',
   ]);
   t.match(stdout, /^MemTotal: +65536 kB\n1$/);
+});
+
+t.test('an image that links to the host does not reach it', async (t) => {
+  const root = join(host.root, 'links');
+  const outside = join(host.root, 'outside');
+  for (const folder of [join(root, 'bin'), outside]) mkdirSync(folder, { recursive: true });
+  copyFileSync('/bin/busybox', join(root, 'bin/true'));
+  writeFileSync(join(host.root, 'shown'), 'shown');
+  // By the working folder of whoever makes the container, and by climbing.
+  for (const [name, target] of [
+    ['data', `/proc/self/cwd${outside}`],
+    ['up', `../../../../../..${outside}`],
+    ['etc', `/proc/self/cwd${outside}`],
+  ] as const)
+    symlinkSync(target, join(root, name));
+  const mounts = ['data/x', 'up/x'].flatMap((name) => ['-v', `${join(host.root, 'shown')}:/${name}`]);
+  await weft(['run', '--rm', '--rootfs', root, ...mounts, '/bin/true']);
+  t.same(readdirSync(outside), []);
 });
