@@ -71,6 +71,8 @@ class Monitor {
   bool waiting_ = false;
   bool running_ = false;
   bool gone_ = false;
+  // Its maker went away before it began.
+  bool unwanted_ = false;
   // Somebody who is connected does what is to be done at the end.
   bool cared_for_ = false;
   uint64_t started_ = 0;
@@ -149,8 +151,8 @@ void Monitor::on_note() {
   } else {
     close(born_.channel);
     born_.channel = -1;
-    // Only exec closes it without a word.
-    if (failure_[0] == '\0' && !waiting_) {
+    // Only exec closes it without a word, or its end by our own hand.
+    if (failure_[0] == '\0' && !waiting_ && !unwanted_) {
       running_ = true;
       started_ = milliseconds();
       write_status("running");
@@ -266,7 +268,10 @@ void Monitor::on_client(Client *client, short events) {
   }
   if (there) return;
   // Who made it went away before it began: nobody will start it.
-  if (client->holds && !running_ && !gone_) kill(born_.pid, SIGKILL);
+  if (client->holds && !running_ && !gone_) {
+    unwanted_ = true;
+    kill(born_.pid, SIGKILL);
+  }
   if (client->cares) cared_for_ = false;
   clients_.remove(client);
 }
