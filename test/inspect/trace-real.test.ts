@@ -258,7 +258,11 @@ t.test('one host', async (t) => {
       t.same((await seen(foreseen)).differences, [], `${one.name}: as predicted`);
     }
     // Silence proves nothing but in the way that is expected: it may be short.
-    t.equal(await pings(places[from], to, arrives ? 20 : 0.25, ...large), arrives, `${one.name}: ping agrees`);
+    t.equal(
+      await pings(places[from], to, arrives ? 20 : 0.25, ...large),
+      arrives,
+      `${one.name}: ping agrees`,
+    );
   }
 
   await batch(lab.host.netns, `route del ${OUTSIDE.v4}/32 dev br0`);
