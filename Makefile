@@ -66,6 +66,7 @@ bench: build ## compare with Debian's containernetworking-plugins in one run, an
 	$(BIN)/tsx bench/run.ts --json dist/bench.json
 	$(BIN)/tsx bench/where.ts --json dist/where.json
 	$(BIN)/tsx bench/ipam.ts
+	$(BIN)/tsx bench/containers.ts --json dist/containers.json
 
 plots: node_modules/.installed ## draw what the last `make bench` found: docs/*.svg and the tables of docs/performance.md
 	$(BIN)/tsx bench/document.ts dist/bench.json dist/where.json

@@ -14,7 +14,7 @@ test=("${demo[@]}" ipset conntrack strace jq procps bird2
   containernetworking-plugins golang-go golang-github-appc-cni-dev
   containerd runc podman conmon busybox-static skopeo umoci etcd-server etcd-client openssl systemd dbus firewalld dnsmasq-base udhcpd lxcfs passt slirp4netns)
 # shellcheck disable=SC2034
-bench=("${demo[@]}" containernetworking-plugins ipset bpftrace)
+bench=("${demo[@]}" containernetworking-plugins ipset bpftrace runc crun busybox-static)
 
 case "${1-}" in
 build | demo | test | bench) declare -n wanted=$1 ;;
