@@ -4,6 +4,28 @@ import { CniError, ErrorCode } from '../cni/errors.ts';
 import type { Namespace } from '../netlink/door.ts';
 import { onHost, programEnv } from './program.ts';
 
+/** In a map's definition: each of its elements counts whom it matched. */
+export const COUNTED = 'counter;';
+
+/**
+ * As runNft, for rules with maps that count. One that was made when they did not yet keeps its shape (the kernel answers EEXIST), and so do its
+ * elements: then the same without.
+ */
+export async function runCounting(
+  host: Namespace,
+  ambient: Ambient,
+  commands: readonly string[],
+  what: string,
+): Promise<void> {
+  try {
+    await runNft(host, ambient, commands, what);
+  } catch (error) {
+    if (!(error instanceof CniError) || !error.details?.includes('File exists')) throw error;
+    const without = commands.map((command) => command.replace(` ${COUNTED}`, ''));
+    await runNft(host, ambient, without, what);
+  }
+}
+
 /**
  * Runs one nft transaction in the host's namespace.
  * @param what for the message: `install the nftables base rules of network podnet`

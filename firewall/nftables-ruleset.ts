@@ -3,8 +3,10 @@
  * network's chain), one base chain that asks the maps, and one chain per network. The number of rules depends on the number of networks,
  * never on the number of containers.
  */
+
 import { type IpFamily, isPrefix, parseExceptions, parseSources } from './address.ts';
 import type { Membership } from './firewall.ts';
+import { COUNTED } from './nft.ts';
 import { masqueradeChain, networkLabel, ownerMark, RULES_MARK } from './ownership.ts';
 
 export const TABLE = 'weft';
@@ -40,7 +42,7 @@ export function exceptionsOf(comments: readonly (string | undefined)[]): string[
 /** The table, its maps and the base chain, as nft commands; safe to repeat. */
 function tableCommands(): string[] {
   const map = (name: string, type: string): string =>
-    `add map inet ${TABLE} ${name} { type ${type} : verdict; comment "container address : chain of its network"; }`;
+    `add map inet ${TABLE} ${name} { type ${type} : verdict; ${COUNTED} comment "container address : chain of its network"; }`;
   return [
     `add table inet ${TABLE} { comment "container networks (weft): rules are constant, a container is an element of a map"; }`,
     map(MAPS[4], 'ipv4_addr'),

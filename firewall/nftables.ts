@@ -26,7 +26,7 @@ import { listChains, listComments, listRules, listSets } from '../netlink/nftabl
 import { formatAddress, type IpFamily, parseSources, type Source } from './address.ts';
 import { despiteOthers } from './elements.ts';
 import type { FirewallBackend, Membership } from './firewall.ts';
-import { runNft } from './nft.ts';
+import { runCounting } from './nft.ts';
 import {
   baseCommands,
   exceptionsOf,
@@ -198,7 +198,7 @@ async function install(host: Namespace, ambient: Ambient, member: Membership): P
         `cannot ${what}: nft is not installed (or not on PATH): install nftables, or set the iptables backend`,
       );
     }
-    await runNft(host, ambient, commands, what);
+    await runCounting(host, ambient, commands, what);
   });
 }
 

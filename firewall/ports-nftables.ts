@@ -20,7 +20,7 @@ import {
   placesWith,
   take,
 } from './elements.ts';
-import { runNft } from './nft.ts';
+import { runCounting } from './nft.ts';
 import { type PortBackend, PROTOCOLS, type Publication, type PublishedPort, portWords } from './ports.ts';
 import {
   ALWAYS,
@@ -169,7 +169,7 @@ async function install(host: Namespace, ambient: Ambient): Promise<void> {
     const now = (await host.send(...base())) as CommentsReply[];
     if (missingRules(now).length === 0) return;
     if (!findProgram(ambient.env, 'nft')) throw new CniError(ErrorCode.program, NO_NFT);
-    await runNft(host, ambient, portBase(), 'install the nftables rules of published ports');
+    await runCounting(host, ambient, portBase(), 'install the nftables rules of published ports');
   });
 }
 

@@ -4,6 +4,7 @@
  */
 import type { AttachmentId } from '../cni/types.ts';
 import type { IpFamily } from './address.ts';
+import { COUNTED } from './nft.ts';
 import { networkLabel, ownerMarkWithin, RULES_MARK } from './ownership.ts';
 import { type Publication, type PublishedPort, portWords, targetWords } from './ports.ts';
 
@@ -109,8 +110,8 @@ export function portBase(): string[] {
   const perFamily = ([4, 6] as const).flatMap((family) => {
     const address = ADDRESS[family];
     return [
-      `add map ${at} ${PORTS[family]} { type inet_proto . inet_service : ${address} . inet_service; comment "port of the host : container"; }`,
-      `add map ${at} ${BOUND[family]} { type ${address} . inet_proto . inet_service : ${address} . inet_service; comment "port of one address of the host : container"; }`,
+      `add map ${at} ${PORTS[family]} { type inet_proto . inet_service : ${address} . inet_service; ${COUNTED} comment "port of the host : container"; }`,
+      `add map ${at} ${BOUND[family]} { type ${address} . inet_proto . inet_service : ${address} . inet_service; ${COUNTED} comment "port of one address of the host : container"; }`,
       `add set ${at} ${OWN[family]} { type ${address} . ${address}; comment "containers with published ports"; }`,
       `add set ${at} ${NEAR[family]} { type ${address} . ifname . ifname; comment "containers with published ports, and their links"; }`,
       `add set ${at} ${ALWAYS[family]} { type ${address}; comment "containers that see this host as the source"; }`,

@@ -111,7 +111,7 @@ t.test('everybody who rewrites addresses', async (t) => {
     t.match(stdout, /^WHO +NETWORK +CONTAINER +WHAT +PACKETS +BYTES +LIVE +BY\n/);
     t.match(
       stdout,
-      /\nweft portmap +podnet +pod1 +udp 8080 -> 10\.131\.1\.2:80 +1~ +\d+~ +1 +inet weft-ports @ports4\n/,
+      /\nweft portmap +podnet +pod1 +udp 8080 -> 10\.131\.1\.2:80 +1 +\d+ +1 +inet weft-ports @ports4\n/,
     );
     t.match(stdout, /\ncni portmap +refnet +ref1 +tcp 8082 -> 10\.131\.3\.2:80 /);
     const docker = await nat('list', '--who', 'docker');

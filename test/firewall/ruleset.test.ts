@@ -14,8 +14,8 @@ const member = {
 t.test('nftables: the lines that a person would type', async (t) => {
   t.strictSame(nftables.renderCommands(member), [
     `nft 'add table inet weft { comment "container networks (weft): rules are constant, a container is an element of a map"; }'`,
-    `nft 'add map inet weft masquerade4 { type ipv4_addr : verdict; comment "container address : chain of its network"; }'`,
-    `nft 'add map inet weft masquerade6 { type ipv6_addr : verdict; comment "container address : chain of its network"; }'`,
+    `nft 'add map inet weft masquerade4 { type ipv4_addr : verdict; counter; comment "container address : chain of its network"; }'`,
+    `nft 'add map inet weft masquerade6 { type ipv6_addr : verdict; counter; comment "container address : chain of its network"; }'`,
     `nft 'add chain inet weft postrouting { type nat hook postrouting priority srcnat; policy accept; }'`,
     `nft 'add chain inet weft masq-podnet { comment "masquerade of network podnet"; }'`,
     `nft 'add rule inet weft postrouting ip saddr vmap @masquerade4 comment "weft/1 containers that leave with the IPv4 address of the host"'`,
