@@ -9,6 +9,7 @@ import { protocolName } from '../../inspect/ruleset/names.ts';
 import type { Connection, Flow } from '../../netlink/conntrack.ts';
 import { duration } from '../agent/units.ts';
 import type { WeftContext } from '../context.ts';
+import { plural } from '../plural.ts';
 import { printable } from '../printable.ts';
 import { lines, table } from '../table.ts';
 import { findingLines, verdict } from './findings.ts';
@@ -118,7 +119,7 @@ function screen(entry: NatEntry): string[] {
       'counted',
       counters === undefined
         ? 'no: the rule has no counter'
-        : `${counters.packets} packets, ${counters.bytes} bytes (the first of each connection${shared > 1 ? `, with ${shared - 1} others` : ''})`,
+        : `${plural(counters.packets, 'packet')}, ${plural(counters.bytes, 'byte')} (the first of each connection${shared > 1 ? `, with ${shared - 1} others` : ''})`,
     ],
     ['live', `${connections.length}`],
   ];
@@ -131,7 +132,10 @@ function screen(entry: NatEntry): string[] {
 }
 
 function connectionLines({ original, reply, timeout, counters }: Connection): string[] {
-  const traffic = counters === undefined ? '' : `, ${counters.packets} packets, ${counters.bytes} bytes`;
+  const traffic =
+    counters === undefined
+      ? ''
+      : `, ${plural(counters.packets, 'packet')}, ${plural(counters.bytes, 'byte')}`;
   const left = timeout === undefined ? '' : `, kept ${duration(timeout)}`;
   return [
     `    ${protocolName(original.protocol)} ${flowWords(original)}${left}${traffic}`,
