@@ -42,6 +42,8 @@ export interface ChainedDefinition<C extends NetConf> {
   plan(input: ChainedInput<C>): Step[];
   /** What the runtime is told, where that is not just what the plugins before said. */
   result?(input: ChainedInput<C>, prevResult: Result): Result;
+  /** Whether ADD is not to tell the runtime what is of no use now (`result`). */
+  withhold?(request: AttachmentRequest<C>): Promise<boolean>;
   /** Throws CniError where this host's administrator does not allow what ADD asks for. */
   permit?(request: AttachmentRequest<C>): Promise<void>;
   /** What DEL takes away, also of a configuration that ADD would refuse by now; absent: what the plan says. */
@@ -111,6 +113,7 @@ async function add<C extends NetConf>(
   request.ambient.begins?.();
   await apply(plan, session);
   await keepRecord(definition.type, request, plan, session);
+  if (await definition.withhold?.(request)) return prevResult;
   return definition.result?.(input, prevResult) ?? prevResult;
 }
 

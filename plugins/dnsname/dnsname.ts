@@ -1,9 +1,8 @@
 /** The dnsname plugin: containers of a network find each other by name. The agent answers. */
 import fs from 'node:fs';
 import { join } from 'node:path';
-import type { Paths } from '../../cni/ambient.ts';
+import type { Ambient } from '../../cni/ambient.ts';
 import { configSchema } from '../../cni/config.ts';
-import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { makeFolder } from '../../cni/folder.ts';
 import type { GcRequest } from '../../cni/plugin.ts';
 import { lock, tryLock } from '../../netlink/lock.ts';
@@ -24,30 +23,33 @@ export const dnsname: ChainedDefinition<DnsnameConf> = {
   plan: dnsnamePlan,
   removal: dnsnameRemoval,
   result: dnsnameResult,
-  permit: ({ ambient }) => requireAgent(ambient.paths, ErrorCode.tryAgain),
+  withhold: async ({ ambient }) => !(await isAnswered(ambient)),
   collect: async (request) => collect(request),
 };
 
 /** Locked by the agent that answers, in the folder of the names. */
 export const answeredLock = (folder: string) => join(folder, 'answered');
 
-/** A container that is told to ask somebody who is not there resolves no name at all: better it does not start. */
-async function requireAgent({ runDir }: Paths, code: number): Promise<void> {
-  const folder = namesFolder(runDir);
+/**
+ * A container that is told to ask somebody who is not there resolves no name at all: then it asks whom it would without this plugin. Its own
+ * name is known all the same, once an agent runs.
+ */
+async function isAnswered({ paths, log }: Ambient): Promise<boolean> {
+  const folder = namesFolder(paths.runDir);
   makeFolder(folder, 0o700);
   // Who asks holds the agent's lock for a moment: two who ask at once would take each other for an agent.
   const release = await lock(join(folder, 'lock'));
   try {
     const held = tryLock(answeredLock(folder));
     held?.();
-    if (held === undefined) return;
+    if (held === undefined) return true;
   } finally {
     release();
   }
-  throw new CniError(
-    code,
-    'no agent answers for names on this host: run "weft agent", or leave dnsname out (podman network create --disable-dns)',
+  log(
+    'no agent answers for names on this host: this container finds no other by name; run "weft agent", and start it again',
   );
+  return false;
 }
 
 /** The names of containers that are gone. */
