@@ -41,6 +41,10 @@ async function main(calledAs: string, file: string, args: string[]): Promise<num
       err: (text) => void tryWriteAll(2, text),
     });
   }
+  if (name === undefined && args[0] === 'agent') {
+    const { runAgentAlone } = await import('../cli/agent/alone.ts');
+    return await runAgentAlone(args, ambient);
+  }
   if (name === undefined) {
     const { runWeft } = await import('../cli/app.ts');
     return await runWeft(args, ambient);

@@ -34,17 +34,17 @@ const out = `${target}.new`;
 const SEPARATE = [
   { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.js' },
   { from: /\/cli\/oci\/main\.ts$/, entry: 'cli/oci/main.ts', file: 'weft-oci.js' },
-  { from: /\/agent\/serve\.ts$/, entry: 'agent/serve.ts', file: 'weft-agent.js' },
+  { from: /\/agent\/(alone|command)\.ts$/, entry: 'cli/agent/alone.ts', file: 'weft-agent.js' },
   { from: /^execa$/, entry: 'execa', file: 'weft-execa.cjs' },
 ] as const;
 
-/** Points imports of the separate bundles at their files, which lie beside the one that imports. */
+/** Points lazy imports of the separate bundles at their files, which lie beside the one that imports. */
 const separately: Plugin = {
   name: 'separate bundles',
   setup: (builder) => {
     for (const { from, file } of SEPARATE) {
       builder.onResolve({ filter: from }, ({ kind }) =>
-        kind === 'entry-point' ? undefined : { path: `./${file}`, external: true },
+        kind === 'dynamic-import' ? { path: `./${file}`, external: true } : undefined,
       );
     }
   },
