@@ -73,7 +73,11 @@ t.test('what is safe is mended, and nothing before it is asked for', async (t) =
       failed: [],
     },
   );
-  t.match(await nft(host.netns), /10\.88\.0\.2 comment "web eth0"/, 'its element is back');
+  t.match(
+    await nft(host.netns),
+    /10\.88\.0\.2 counter packets \d+ bytes \d+ comment "web eth0"/,
+    'its element is back',
+  );
   t.same(
     (await leases(host)).filter((lease) => lease.startsWith('shortnet')),
     [],
