@@ -45,6 +45,15 @@ interface CacheFile {
   result?: Record<string, unknown>;
 }
 
+/** With their prefix lengths; of a result in any version: a list of `ips`, or `ip4` and `ip6` (SPEC 0.2.0). */
+export function resultAddresses(result: Readonly<Record<string, unknown>> = {}): string[] {
+  const { ips, ip4, ip6 } = result;
+  return [...(Array.isArray(ips) ? ips : []), ip4, ip6].flatMap((entry) => {
+    const { address, ip } = (entry ?? {}) as { address?: unknown; ip?: unknown };
+    return [address, ip].filter((text) => typeof text === 'string');
+  });
+}
+
 /** `<cacheDir>/results/<network>-<containerID>-<ifname>` */
 export function cachePath(cacheDir: string, network: string, id: AttachmentId): string {
   return join(cacheDir, 'results', `${network}-${id.containerId}-${id.ifname}`);

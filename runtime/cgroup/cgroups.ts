@@ -41,6 +41,23 @@ export function makeCgroups(id: string, limits: Limits, parent: string, all = ho
   return makeGroups(join(parent, id), (version) => settings(limits, version), all);
 }
 
+/** The folders that makeCgroups makes. */
+export function cgroupFolders(id: string, limits: Limits, parent: string, all = hostHierarchies()): string[] {
+  const needed = ([1, 2] as const).flatMap((version) => settings(limits, version));
+  return used(
+    all,
+    needed.map(({ controller }) => controller),
+  ).map(({ mount }) => join(mount, parent, id));
+}
+
+/** Hierarchies without any use are left out: each group costs two milliseconds when it goes (an RCU grace period). */
+function used(all: readonly Hierarchy[], needed: readonly Controller[]): Hierarchy[] {
+  const some = new Set([...MEASURED, ...needed]);
+  return all.filter(
+    ({ version, controllers }) => version === 2 || controllers.some((controller) => some.has(controller)),
+  );
+}
+
 /**
  * The same for a group anywhere and any settings.
  * @param path below the root of every hierarchy
@@ -55,12 +72,8 @@ export function makeGroups(
   const wanted = [...settingsOf(1), ...settingsOf(2)];
   assertPossible(wanted, all);
   const folders: string[] = [];
-  const used = new Set([...MEASURED, ...also, ...wanted.map(({ controller }) => controller)]);
   try {
-    for (const hierarchy of all) {
-      // Each costs two milliseconds when it goes (an RCU grace period).
-      if (hierarchy.version === 1 && !hierarchy.controllers.some((controller) => used.has(controller)))
-        continue;
+    for (const hierarchy of used(all, [...also, ...wanted.map(({ controller }) => controller)])) {
       const folder = join(hierarchy.mount, path);
       if (hierarchy.version === 2) delegate(hierarchy, dirname(path));
       mkdirSync(folder, { recursive: true, mode: 0o755 });

@@ -1,12 +1,15 @@
 /** From a specification to a running container, and from an ended one to nothing. */
+
 import { mkdirSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { addressOf } from '../../cni/prefix.ts';
+import { resultAddresses } from '../cache.ts';
 import {
   type Cgroups,
+  cgroupFolders,
   cgroupIds,
   cgroupsOf,
-  hostHierarchies,
   makeCgroups,
   processesIn,
   removeFolders,
@@ -91,34 +94,38 @@ export async function start(maker: Maker, { created, steps, spec }: Made): Promi
 }
 
 function prepare(maker: Maker, spec: ContainerSpec, folder: string, window: Window | undefined): Prepared {
-  const { ambient } = maker;
   const { folders: cgroups, oomFile } = limitsOf(maker, spec);
   const own = spec.namespaces.includes('mnt');
-  if (own) prepareRoot(spec, folder, storeFolder(ambient));
+  if (own) prepareRoot(spec, folder, storeFolder(maker.ambient));
   return {
+    ...named(maker, spec, folder),
     cgroups,
     ...(oomFile !== undefined && { oomFile }),
-    ...(own ? mountOfRoot(spec, folder, storeFolder(ambient)) : { root: '/', rootSteps: [] }),
     taken: own ? [...limitedFiles(), ...mountsOf(spec), ...filesOf(spec, folder)] : [],
+    ...window,
+  };
+}
+
+/** What depends on nothing that is made. */
+function named(maker: Maker, spec: ContainerSpec, folder: string) {
+  return {
+    ...(spec.namespaces.includes('mnt')
+      ? mountOfRoot(spec, folder, storeFolder(maker.ambient))
+      : { root: '/', rootSteps: [] }),
     filter: maker.filter,
     ended: [maker.weft, '__ended', spec.id],
     unprivileged: spec.unprivileged,
-    ...window,
   };
 }
 
 /** The steps of a container's start, for people: nothing is made, and what is made for it is named as it would be. */
 export function plannedSteps(maker: Maker, spec: ContainerSpec): Step[] {
   const { ambient } = maker;
-  const folder = folderOf(ambient, spec.id);
-  const own = spec.namespaces.includes('mnt');
+  const { id, limits } = spec;
   return containerSteps(spec, {
-    cgroups: hostHierarchies().map(({ mount }) => join(mount, cgroupParent(ambient), spec.id)),
-    ...(own ? mountOfRoot(spec, folder, storeFolder(ambient)) : { root: '/', rootSteps: [] }),
-    taken: own ? mountsOf(spec) : [],
-    filter: maker.filter,
-    ended: [maker.weft, '__ended', spec.id],
-    unprivileged: spec.unprivileged,
+    ...named(maker, spec, folderOf(ambient, id)),
+    cgroups: spec.unprivileged ? [] : cgroupFolders(id, limits, cgroupParent(ambient)),
+    taken: spec.namespaces.includes('mnt') ? mountsOf(spec) : [],
   });
 }
 
@@ -173,10 +180,7 @@ function filesOf(spec: ContainerSpec, folder: string): Taken[] {
 /** Its own name, once its addresses are known: written into the same file, which is mounted already. */
 function writeHosts(spec: ContainerSpec, folder: string, attached: readonly Attached[]): void {
   if (!spec.namespaces.includes('mnt')) return;
-  const addresses = attached.flatMap(({ result }) => {
-    const ips = (result.ips ?? []) as readonly { address: string }[];
-    return ips.map(({ address }) => address.split('/')[0] ?? address);
-  });
+  const addresses = attached.flatMap(({ result }) => resultAddresses(result).map(addressOf));
   const lines = addresses.map(
     (address) => `${address}\t${[...new Set([spec.hostname, spec.name])].join(' ')}\n`,
   );
