@@ -1,6 +1,6 @@
 /** The commands besides `weft net`: how they are called. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { parseCount, parseInterval } from './agent/flags.ts';
+import { intervalFlag, parseCount } from './agent/flags.ts';
 import type { TopFlags } from './agent/top.ts';
 import type { WeftContext } from './context.ts';
 import type { DemoFlags } from './demo/bridge.ts';
@@ -113,13 +113,7 @@ export const top = buildCommand<TopFlags, [], WeftContext>({
   loader: async () => (await import('./agent/top.ts')).top,
   parameters: {
     flags: {
-      interval: {
-        kind: 'parsed',
-        parse: parseInterval,
-        brief: 'SECONDS between two looks',
-        placeholder: 'SECONDS',
-        default: '1',
-      },
+      interval: intervalFlag,
       count: {
         kind: 'parsed',
         parse: parseCount,

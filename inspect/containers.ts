@@ -1,8 +1,10 @@
 /** The containers of this machine: from libcni's cache, from what weft wrote down, and from the namespaces that live. */
+
 import { basename } from 'node:path';
 import { CniError, ErrorCode } from '../cni/errors.ts';
+import { addressOf } from '../cni/prefix.ts';
 import { readRecord, recordFolder, recordNames } from '../plugins/record.ts';
-import { type CachedAttachment, listCached } from '../runtime/cache.ts';
+import { listCached, resultAddresses } from '../runtime/cache.ts';
 import { identityOf } from './host/namespaces.ts';
 import type { Surveyed } from './host/survey.ts';
 
@@ -59,7 +61,7 @@ function notes(cacheDir: string): Note[] {
   return [
     ...listCached(cacheDir).map((cached) => ({
       ...{ id: cached.containerId, network: cached.network, netns: cached.netns },
-      ...{ args: cached.cniArgs, addresses: addressesOf(cached) },
+      ...{ args: cached.cniArgs, addresses: resultAddresses(cached.result).map(addressOf) },
     })),
     ...records.map(({ containerId, network, netns, env }) => ({
       ...{ id: containerId, network, netns, addresses: [] },
@@ -132,15 +134,6 @@ function nameIn(args: readonly (readonly [string, string])[]): string | undefine
   >;
   if (!pod) return undefined;
   return namespace && namespace !== pod ? `${namespace}/${pod}` : pod;
-}
-
-/** Of the result in any version: a list of `ips`, or `ip4` and `ip6` (SPEC 0.2.0). */
-function addressesOf({ result = {} }: CachedAttachment): string[] {
-  const { ips, ip4, ip6 } = result as Record<string, unknown>;
-  return [...(Array.isArray(ips) ? ips : []), ip4, ip6].flatMap((entry) => {
-    const { address, ip } = (entry ?? {}) as { address?: unknown; ip?: unknown };
-    return [address, ip].filter((text) => typeof text === 'string').map((text) => text.split('/')[0] ?? text);
-  });
 }
 
 /**

@@ -16,6 +16,15 @@ export function parseMetricsAddress(text: string): LoopbackAddress {
   throw new UsageError(`wanted an address of the loopback interface and a port, such as 127.0.0.1:9464`);
 }
 
+/** `--interval` of what shows itself anew on a terminal. */
+export const intervalFlag = {
+  kind: 'parsed',
+  parse: parseInterval,
+  brief: 'SECONDS between two looks',
+  placeholder: 'SECONDS',
+  default: '1',
+} as const;
+
 /** `--interval`: seconds. Throws UsageError. */
 export function parseInterval(text: string): number {
   const seconds = Number(text);

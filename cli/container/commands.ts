@@ -1,6 +1,6 @@
 /** The commands for containers: how they are called. */
 import { buildCommand, type TypedPositionalParameter } from '@stricli/core';
-import { parseCount, parseInterval } from '../agent/flags.ts';
+import { intervalFlag, parseCount } from '../agent/flags.ts';
 import { parseSeconds } from '../agent/seconds.ts';
 import type { WeftContext } from '../context.ts';
 import { jsonFlag } from '../net/flags.ts';
@@ -226,13 +226,7 @@ const stats = buildCommand<StatsFlags, string[], WeftContext>({
   loader: async () => (await import('./stats.ts')).stats,
   parameters: {
     flags: {
-      interval: {
-        kind: 'parsed',
-        parse: parseInterval,
-        brief: 'SECONDS between two looks',
-        placeholder: 'SECONDS',
-        default: '1',
-      },
+      interval: intervalFlag,
       count: one(parseCount, 'N', 'N looks, then end [without end on a terminal, else 1]'),
       json: jsonFlag,
     },

@@ -1,11 +1,12 @@
 /** `weft exec` */
 import { execute, runningPid } from '../../runtime/container/execute.ts';
 import type { User } from '../../runtime/container/spec.ts';
-import { StartError, startContainer } from '../../runtime/container/start.ts';
+import { startContainer } from '../../runtime/container/start.ts';
 import { findContainer, type StoredContainer } from '../../runtime/container/store.ts';
 import { UsageError, type WeftContext } from '../context.ts';
 import { makerFrom } from './maker.ts';
 import { relay, sayUnwritten, windowSize } from './relay.ts';
+import { tellingStartFailure } from './start-failure.ts';
 
 export interface ExecFlags {
   interactive?: boolean;
@@ -29,7 +30,7 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
     cwd: flags.workdir ?? spec.cwd,
     ...{ user: await userFor(container, flags.user), terminal, interactive: input },
   };
-  try {
+  await tellingStartFailure(this, async () => {
     const executing = await execute(makerFrom(this), container, asked, terminal ? windowSize() : undefined);
     const { created, steps } = executing;
     try {
@@ -42,11 +43,7 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
       created.client.close();
       executing.forget();
     }
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    this.terminal.err(`weft: ${error.message}\n`);
-    this.endWith(error.status);
-  }
+  });
 }
 
 /** As the files inside say, as they are now. */

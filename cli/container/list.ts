@@ -1,6 +1,7 @@
 /** `weft ps` and `weft inspect` */
 
-import { listCached } from '../../runtime/cache.ts';
+import { addressOf } from '../../cni/prefix.ts';
+import { listCached, resultAddresses } from '../../runtime/cache.ts';
 import type { ContainerState } from '../../runtime/container/state.ts';
 import {
   findContainer,
@@ -37,9 +38,7 @@ function words(state: ContainerState, now: number): string {
 function addressesOf(cacheDir: string): Map<string, string[]> {
   const all = new Map<string, string[]>();
   for (const { containerId, result } of listCached(cacheDir)) {
-    const ips = ((result as { ips?: readonly { address: string }[] } | undefined)?.ips ?? []).map(
-      ({ address }) => address.split('/')[0] ?? address,
-    );
+    const ips = resultAddresses(result).map(addressOf);
     all.set(containerId, [...(all.get(containerId) ?? []), ...ips]);
   }
   return all;

@@ -1,6 +1,5 @@
 /** `weft run` */
 import { clean, type Made, type Maker, make, remove, start } from '../../runtime/container/lifecycle.ts';
-import { StartError } from '../../runtime/container/start.ts';
 import type { ContainerState } from '../../runtime/container/state.ts';
 import { listContainers, stateOf } from '../../runtime/container/store.ts';
 import type { WeftContext } from '../context.ts';
@@ -11,6 +10,7 @@ import type { RunFlags } from './flags.ts';
 import { makerFrom } from './maker.ts';
 import { relay, sayUnwritten, windowSize } from './relay.ts';
 import { specification } from './specification.ts';
+import { tellingStartFailure } from './start-failure.ts';
 
 export async function run(this: WeftContext, flags: RunFlags, ...words: string[]): Promise<void> {
   if (flags.detach && (flags.interactive || flags.tty))
@@ -23,7 +23,7 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
     this.terminal.out(lines(...plannedSteps(maker, spec).map(renderStep)));
     return;
   }
-  try {
+  await tellingStartFailure(this, async () => {
     const made = await make(maker, spec, flags.tty ? windowSize() : undefined);
     if (flags.detach) {
       made.created.client.letStay();
@@ -33,11 +33,7 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
       return;
     }
     this.endWith(await foreground(this, maker, made));
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    this.terminal.err(`weft: ${error.message}\n`);
-    this.endWith(error.status);
-  }
+  });
 }
 
 function person(): { uid: number; gid: number } {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { AttachmentId } from '../../cni/types.ts';
 import { readRecord, recordFolder, recordNames } from '../../plugins/record.ts';
-import { type CachedAttachment, listCached } from '../../runtime/cache.ts';
+import { listCached, resultAddresses } from '../../runtime/cache.ts';
 import type { WeftContext } from '../context.ts';
 import { lines, table } from '../table.ts';
 
@@ -63,7 +63,7 @@ function attachmentsIn(cacheDir: string): Known[] {
     return known;
   };
   for (const cached of listCached(cacheDir)) {
-    place(cached.network, cached, cached.netns).addresses = addressesOf(cached);
+    place(cached.network, cached, cached.netns).addresses = resultAddresses(cached.result);
   }
   const folder = recordFolder(cacheDir);
   for (const name of recordNames(folder)) {
@@ -72,14 +72,4 @@ function attachmentsIn(cacheDir: string): Known[] {
     place(record.network, record, record.netns).plugins.push(record.plugin);
   }
   return [...all].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, known]) => known);
-}
-
-/** Of the result in any version: a list of `ips`, or `ip4` and `ip6` (SPEC 0.2.0). */
-function addressesOf({ result = {} }: CachedAttachment): string[] {
-  const { ips, ip4, ip6 } = result as Record<string, unknown>;
-  const entries = [...(Array.isArray(ips) ? ips : []), ip4, ip6];
-  return entries.flatMap((entry) => {
-    const { address, ip } = (entry ?? {}) as { address?: unknown; ip?: unknown };
-    return [address, ip].filter((text) => typeof text === 'string');
-  });
 }

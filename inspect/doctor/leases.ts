@@ -1,4 +1,6 @@
 /** Leases against live namespaces and the addresses that the kernel has. */
+import { addressOf } from '../../cni/prefix.ts';
+import { resultAddresses } from '../../runtime/cache.ts';
 import type { Finding } from '../finding.ts';
 import { attached, type DoctorView, type Lease } from './view.ts';
 
@@ -104,8 +106,5 @@ export function promisedAddresses(
   const result = results.find(
     (one) => one.network === network && one.containerId === containerId && one.ifname === ifname,
   )?.result;
-  const { ips } = (result ?? {}) as { ips?: unknown };
-  return (Array.isArray(ips) ? ips : []).flatMap((ip: { address?: unknown }) =>
-    typeof ip?.address === 'string' ? [ip.address.split('/')[0] ?? ''] : [],
-  );
+  return resultAddresses(result).map(addressOf);
 }

@@ -9,7 +9,7 @@ import {
   messageQueues,
   type Taken,
 } from './devices.ts';
-import type { ContainerSpec, IdRange, NamespaceKind } from './spec.ts';
+import { BY_CLONE, type ContainerSpec, type IdRange, type NamespaceKind } from './spec.ts';
 import type { Step } from './steps.ts';
 
 /** What was made ready on the host for this container. */
@@ -36,9 +36,6 @@ export interface Prepared {
 
 /** Bytes of output after which the log begins anew; one older file is kept. */
 const LOG_ROOM = 8 * 1024 * 1024;
-
-/** clone(2) makes these; `cgroup` follows inside, once the process is in its cgroups, `time` before, since it holds for children. */
-const BY_CLONE: readonly NamespaceKind[] = ['user', 'mnt', 'pid', 'net', 'uts', 'ipc'];
 
 const mapText = (ranges: readonly IdRange[]): string =>
   ranges.map(({ inside, outside, count }) => `${inside} ${outside} ${count}`).join('\n');

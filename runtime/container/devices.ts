@@ -13,7 +13,7 @@ export interface Taken {
 }
 
 /** drivers/char/mem.c, tty_io.c. */
-const NODES = [
+export const DEVICE_NODES = [
   ['null', 1, 3],
   ['zero', 1, 5],
   ['full', 1, 7],
@@ -22,13 +22,13 @@ const NODES = [
   ['tty', 5, 0],
 ] as const;
 
-const LINKS = [
-  ['/proc/self/fd', '/dev/fd'],
-  ['/proc/self/fd/0', '/dev/stdin'],
-  ['/proc/self/fd/1', '/dev/stdout'],
-  ['/proc/self/fd/2', '/dev/stderr'],
-  ['pts/ptmx', '/dev/ptmx'],
-] as const;
+export const DEVICE_LINKS: readonly Step[] = [
+  ['link', '/proc/self/fd', '/dev/fd'],
+  ['link', '/proc/self/fd/0', '/dev/stdin'],
+  ['link', '/proc/self/fd/1', '/dev/stdout'],
+  ['link', '/proc/self/fd/2', '/dev/stderr'],
+  ['link', 'pts/ptmx', '/dev/ptmx'],
+];
 
 /** Files that tell of the host or change it, and that nothing in a container needs. */
 const MASKED = [
@@ -48,7 +48,7 @@ const MASKED = [
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** In a user namespace no device can be made: then the host's are shown. */
-export const hostDevices: readonly Taken[] = NODES.map(([name]) => ({
+export const hostDevices: readonly Taken[] = DEVICE_NODES.map(([name]) => ({
   source: `/dev/${name}`,
   destination: `/dev/${name}`,
   options: 'nosuid,noexec',
@@ -60,7 +60,9 @@ export function devices(made: boolean, ttyGroup: boolean): Step[] {
   return [
     ['folder', '/dev', 0o755],
     ['mount', 'tmpfs', '/dev', 'tmpfs', 'nosuid,strictatime', 'mode=755,size=64k'],
-    ...(made ? NODES.map(([name, major, minor]): Step => ['device', `/dev/${name}`, 'c', major, minor]) : []),
+    ...(made
+      ? DEVICE_NODES.map(([name, major, minor]): Step => ['device', `/dev/${name}`, 'c', major, minor])
+      : []),
     ['folder', '/dev/pts', 0o755],
     [
       'mount',
@@ -72,7 +74,7 @@ export function devices(made: boolean, ttyGroup: boolean): Step[] {
     ],
     ['folder', '/dev/shm', 0o1777],
     ['mount', 'shm', '/dev/shm', 'tmpfs', 'nosuid,nodev,noexec', 'mode=1777,size=65536k'],
-    ...LINKS.map(([target, path]): Step => ['link', target, path]),
+    ...DEVICE_LINKS,
   ];
 }
 

@@ -3,6 +3,8 @@ import type { PortMapping } from './ports.ts';
 
 /** namespaces(7); `mnt`, `net` and the others as in /proc/PID/ns. */
 export const NAMESPACE_KINDS = ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup', 'user', 'time'] as const;
+/** Those that clone(2) makes; `cgroup` and `time` are made by unshare(2). */
+export const BY_CLONE = ['user', 'mnt', 'pid', 'net', 'uts', 'ipc'] as const;
 export type NamespaceKind = (typeof NAMESPACE_KINDS)[number];
 
 /** Where the files of a container come from. What it writes goes into a layer of its own, never below. */

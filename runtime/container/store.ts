@@ -138,7 +138,7 @@ export function findContainer(ambient: Ambient, given: string): StoredContainer 
 }
 
 /** What its monitor wrote last, held against whether that monitor still runs. */
-export function stateOf({ folder }: StoredContainer): ContainerState {
+export function stateOf({ folder }: Pick<StoredContainer, 'folder'>): ContainerState {
   const status = readStatus(folder);
   if (status === undefined) return { phase: 'broken' };
   const { pid, monitor, ...rest } = status;

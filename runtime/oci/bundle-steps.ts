@@ -2,8 +2,11 @@
  * A bundle as the list of steps that makes its container (docs/decisions/0018-bundles-for-other-runtimes.md). Pure. The monitor goes once
  * all is made; the container's first process then waits at a gate for `start`, a child of whoever gathers orphans.
  */
+
 import { resolve } from 'node:path';
 import type { Taken } from '../container/devices.ts';
+import { DEVICE_LINKS, DEVICE_NODES } from '../container/devices.ts';
+import { BY_CLONE } from '../container/spec.ts';
 import type { Step } from '../container/steps.ts';
 import {
   type OciConfig,
@@ -35,25 +38,10 @@ export interface Ground extends MountGround, ProcessGround {
 /** Seconds that a hook has which says nothing of it: longer than anybody waits for a container. */
 const HOOK_SECONDS = 3600;
 
-const BY_CLONE = ['user', 'mnt', 'pid', 'net', 'uts', 'ipc'] as const;
-
 /** config-linux.md, "Default Devices". */
-const DEFAULT_DEVICES: readonly OciDevice[] = [
-  ['null', 3],
-  ['zero', 5],
-  ['full', 7],
-  ['random', 8],
-  ['urandom', 9],
-].map(([name, minor]) => ({ path: `/dev/${name}`, type: 'c', major: 1, minor: Number(minor) }));
-const TTY: OciDevice = { path: '/dev/tty', type: 'c', major: 5, minor: 0 };
-
-const LINKS = [
-  ['/proc/self/fd', '/dev/fd'],
-  ['/proc/self/fd/0', '/dev/stdin'],
-  ['/proc/self/fd/1', '/dev/stdout'],
-  ['/proc/self/fd/2', '/dev/stderr'],
-  ['pts/ptmx', '/dev/ptmx'],
-] as const;
+const DEFAULT_DEVICES: readonly OciDevice[] = DEVICE_NODES.map(([name, major, minor]) => ({
+  ...{ path: `/dev/${name}`, type: 'c', major, minor },
+}));
 
 /** Throws OciError for what cannot be kept. */
 export function bundleSteps(config: OciConfig, ground: Ground): Step[] {
@@ -195,8 +183,7 @@ function fileSteps(config: OciConfig, { made }: Namespaces, ground: Ground) {
     ] as Step[],
     last: files.last,
   };
-  if (!bindsDev(config))
-    deviceSteps([...DEFAULT_DEVICES, TTY, ...(linux.devices ?? [])], inUserNamespace, found);
+  if (!bindsDev(config)) deviceSteps([...DEFAULT_DEVICES, ...(linux.devices ?? [])], inUserNamespace, found);
   const { rootfsPropagation } = linux;
   if (rootfsPropagation && !/^r?(private|slave)$/.test(rootfsPropagation)) {
     if (!/^r?shared$/.test(rootfsPropagation))
@@ -235,7 +222,7 @@ function deviceSteps(
       ]);
     if (uid || gid) found.steps.push(['own', path, uid ?? 0, gid ?? 0]);
   }
-  found.steps.push(...LINKS.map(([target, path]): Step => ['link', target, path]));
+  found.steps.push(...DEVICE_LINKS);
 }
 
 /** After everything that is written there. */

@@ -7,7 +7,6 @@ import {
   lstatSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   readlinkSync,
   rmSync,
   statSync,
@@ -18,9 +17,10 @@ import { dirname, join } from 'node:path';
 import type { Ambient } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { makeFolder } from '../../cni/folder.ts';
-import { NAMESPACE_KINDS, type NamespaceKind } from '../container/spec.ts';
+import { BY_CLONE, NAMESPACE_KINDS, type NamespaceKind } from '../container/spec.ts';
 import { createContainer, startContainer } from '../container/start.ts';
 import type { Step } from '../container/steps.ts';
+import { stateOf } from '../container/store.ts';
 
 export interface Sandbox {
   name: string;
@@ -35,8 +35,6 @@ const folderOfAll = ({ paths }: Ambient) => join(paths.runDir, 'sandboxes');
 /** Where `ip netns` looks (ip-netns(8)). */
 const NETNS_FOLDER = '/run/netns';
 
-const CLONED: readonly NamespaceKind[] = ['user', 'mnt', 'pid', 'net', 'uts', 'ipc'];
-
 function stepsFor(kinds: readonly NamespaceKind[]): Step[] {
   return [
     ...(kinds.includes('time') ? [['unshare', 'time'] satisfies Step] : []),
@@ -46,7 +44,7 @@ function stepsFor(kinds: readonly NamespaceKind[]): Step[] {
           ['gids', '0 0 4294967295'],
         ] satisfies Step[])
       : []),
-    ['clone', ...CLONED.filter((kind) => kinds.includes(kind))],
+    ['clone', ...BY_CLONE.filter((kind) => kinds.includes(kind))],
     ...(kinds.includes('cgroup') ? [['unshare', 'cgroup'] satisfies Step] : []),
     ...(kinds.includes('net') ? [['link-up', 'lo'] satisfies Step] : []),
     ['await'],
@@ -164,17 +162,8 @@ function readSandbox(folder: string, name: string): Sandbox {
 
 /** Of the first process, while the monitor that waits for it is there. */
 function pidOf(folder: string): number | undefined {
-  try {
-    const { phase, pid, monitor } = JSON.parse(readFileSync(join(folder, 'status'), 'utf8')) as {
-      phase: string;
-      pid: number;
-      monitor: number;
-    };
-    const isOurs = readFileSync(`/proc/${monitor}/cmdline`, 'utf8').split('\0')[1] === folder;
-    return phase === 'running' && isOurs ? pid : undefined;
-  } catch {
-    return undefined;
-  }
+  const { phase, pid } = stateOf({ folder });
+  return phase === 'running' ? pid : undefined;
 }
 
 /** Repeatable; takes away what a crash left half made. Returns whether there was one. Throws CniError(io). */
