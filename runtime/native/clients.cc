@@ -66,6 +66,13 @@ bool Clients::pending() const {
   return false;
 }
 
+bool Clients::attached() const {
+  for (const Client &client : clients_) {
+    if (client.fd >= 0 && client.attached) return true;
+  }
+  return false;
+}
+
 size_t Clients::fill(pollfd *polls) const {
   size_t count = 0;
   for (const Client &client : clients_) {

@@ -39,6 +39,8 @@ class Clients {
   bool choked() const;
   // Whether anything is still to be sent.
   bool pending() const;
+  // Whether somebody is attached.
+  bool attached() const;
   size_t fill(pollfd *polls) const;
   // Writes what is due. False when the client is gone.
   bool flush(Client *client);

@@ -348,7 +348,8 @@ void Monitor::end() {
   const int length = snprintf(text, sizeof text, "%d", status_);
   clients_.tell('X', text, static_cast<size_t>(length), true);
   const uint64_t until = milliseconds() + 10000;
-  while (clients_.pending() && milliseconds() < until) {
+  // Who still sends input hears of the end first, and goes: closed before, his next word would cost him what he has not read.
+  while ((clients_.pending() || clients_.attached()) && milliseconds() < until) {
     pollfd polls[Clients::kMost];
     const size_t count = clients_.fill(polls);
     if (poll(polls, count, 1000) < 0 && errno != EINTR) break;
