@@ -1,4 +1,5 @@
 /** `weft agent`: an agent in the foreground, from its start to its end. Loaded as a bundle of its own (scripts/build.ts). */
+import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import { RegistryError } from '../cluster/registry.ts';
 import type { Paths } from '../cni/ambient.ts';
@@ -18,6 +19,9 @@ import { tidyUp } from './tidy.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Milliseconds for the last lines of the log, whose reader may be stopped. */
+const LOG_PATIENCE = 1000;
 
 export interface ServeOptions {
   paths: Paths;
@@ -44,7 +48,8 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   const { runDir } = paths;
   const events = new AgentEvents();
   // A reader of the log that is stopped must not stop us: lines are lost then.
-  const destination = pino.destination({ dest: logTo, sync: false, maxLength: 1 << 20 });
+  // minLength: with 0, flush() calls back at once and lines that are on their way are lost.
+  const destination = pino.destination({ dest: logTo, sync: false, minLength: 1, maxLength: 1 << 20 });
   destination.on('error', () => {});
   const log = pino(
     {
@@ -117,8 +122,10 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   } finally {
     await renewal?.close();
     await stopNames?.();
-    // In order: what is being written first, then the rest.
-    await new Promise<void>((resolve) => destination.flush(() => resolve()));
+    await Promise.race([
+      new Promise<void>((resolve) => destination.flush(() => resolve())),
+      setTimeout(LOG_PATIENCE, undefined, { ref: false }),
+    ]);
   }
 }
 
