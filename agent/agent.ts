@@ -36,6 +36,8 @@ export interface AgentHooks {
   /** A request was taken; served() follows. */
   began?(): void;
   served?(request: Served): void;
+  /** What an answer did not wait for could not be done. */
+  failedLate?(plugin: string, containerId: string, error: unknown): void;
 }
 
 /** Who asked, and whether the answer still reaches it. */
@@ -104,7 +106,8 @@ export class Agent {
     this.#hooks.began?.();
     const work = async (): Promise<void> => {
       const started = performance.now();
-      const ambient = requestAmbient(request, caller, this.#locks);
+      const late: (() => Promise<unknown>)[] = [];
+      const ambient = requestAmbient(request, caller, this.#locks, (part) => void late.push(part));
       const door = new TimedDoor(this.#door);
       const plugin: PluginVerbs = await loadPlugin(name, { door });
       const outcome = await runPlugin(plugin, ambient, {
@@ -116,11 +119,15 @@ export class Agent {
       const ran = performance.now() - started;
       // The caller need not wait for what is told of it.
       caller.answer(outcome);
+      const finished = Promise.all(
+        late.map((part) => part().catch((error) => this.#hooks.failedLate?.(name, containerId, error))),
+      );
       this.#hooks.served?.({
         ...{ plugin: name, command, containerId, ifname: env.CNI_IFNAME ?? '', status: outcome.status },
         ...{ code: codeOf(outcome), kernel: door.spent, abandoned },
         ...{ waited: started - came, ran },
       });
+      await finished;
     };
     this.#underWay += 1;
     // A delegate has its plugin's container and another name: it must not wait for the one that waits for it.

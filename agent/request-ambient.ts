@@ -13,13 +13,19 @@ export interface Caller {
 }
 
 /** Variables of the agent's own that the programs it starts must not see; a delegate's launcher asks the agent by itself. */
-export function requestAmbient({ env, input }: Request, caller: Caller, locks: Queues): Ambient {
+export function requestAmbient(
+  { env, input }: Request,
+  caller: Caller,
+  locks: Queues,
+  afterAnswer: (work: () => Promise<unknown>) => void,
+): Ambient {
   const real = realAmbient(env);
   return {
     ...real,
     input: async () => input,
     log: (line) => caller.log(`${line}\n`),
     begins: () => caller.begins(),
+    afterAnswer,
     // Those of this process wait for each other here, and only the first of them on a thread for everybody else.
     lock: (path) =>
       new Promise((resolve, reject) => {

@@ -71,6 +71,11 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
         const { waited, ran, kernel, ...rest } = request;
         log.info({ ...rest, waitedMs: round(waited), ms: round(ran), kernelMs: round(kernel) }, 'served');
       },
+      failedLate: (plugin, containerId, error) =>
+        log.warn(
+          { plugin, containerId, error: String(error) },
+          'what an answer did not wait for could not be done',
+        ),
     },
   );
   let renewal: Renewal | undefined;

@@ -43,6 +43,8 @@ export interface Ambient {
    * first what this ADD made so far.
    */
   begins?(): void;
+  /** Runs `work` once the caller has its answer; absent where the process ends with it. What fails then is told to the log alone. */
+  afterAnswer?(work: () => Promise<unknown>): void;
   /** Milliseconds since the epoch. */
   now(): number;
   /** Identity of this host for derived MAC addresses: the machine id, or the boot id where there is none. */

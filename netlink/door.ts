@@ -22,6 +22,8 @@ export interface Op<T = unknown> {
   readonly what: string;
   /** errno names that are an answer rather than a failure: the run goes on. */
   readonly tolerate?: readonly string[];
+  /** The kernel takes its time, with the number of links for one: sent by a worker thread where others wait for this one. */
+  readonly slow?: boolean;
   decode(messages: readonly RawMessage[]): T;
   /** The attribute at a byte offset into the op's n-th message, for error messages. */
   nameAt?(message: number, offset: number): string | undefined;

@@ -14,7 +14,7 @@ import {
   type vrfData,
   type vxlanData,
 } from './link-attributes.ts';
-import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, nothing, operation } from './message.ts';
+import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, nothing, operation, slow } from './message.ts';
 
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
@@ -214,10 +214,12 @@ function change(link: LinkRef, changes: LinkChanges): Uint8Array {
 /** Deletes a link; ENODEV when there is none. The answer takes an RCU grace period, the deletion does not. */
 export function deleteLink(link: LinkRef): Op<void> {
   const { index, name } = target(link);
-  return operation('route', linkMessage, [linkMessage.encode(RTM_DELLINK, 0, { index }, { name })], {
-    what: `delete link ${link}`,
-    decode: nothing,
-  });
+  return slow(
+    operation('route', linkMessage, [linkMessage.encode(RTM_DELLINK, 0, { index }, { name })], {
+      what: `delete link ${link}`,
+      decode: nothing,
+    }),
+  );
 }
 
 /** What every new link may be given. */

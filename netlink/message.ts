@@ -148,6 +148,11 @@ export function tolerating<T>(op: Op<T>, ...errno: string[]): Op<T> {
   return { ...op, tolerate: [...(op.tolerate ?? []), ...errno] };
 }
 
+/** The same request, never sent by a thread that others wait for. */
+export function slow<T>(op: Op<T>): Op<T> {
+  return { ...op, slow: true };
+}
+
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   if (parts.length === 1 && parts[0] !== undefined) return parts[0];
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -9,13 +9,10 @@ import { LITTLE_ENDIAN } from './writer.ts';
 const NLMSG_DONE = 3;
 const FAMILIES: Readonly<Record<Family, number>> = { route: 0, netfilter: 1 };
 
-/** RTM_DELLINK waits for other processors (netlink/native/deletion.cc). */
-const RTM_DELLINK = 17;
-
 /**
  * The machine's door: every namespace it opens is a real one. Loads the native core at the first open().
  * @param here whether a call may be made on this thread now, which then waits for the kernel: it answers at once, and the way to a
- * worker thread and back takes longer (docs/decisions/0005-calls-on-the-event-loop.md). Deletions of links never are.
+ * worker thread and back takes longer (docs/decisions/0005-calls-on-the-event-loop.md). Slow operations (Op.slow) never are.
  */
 export function openDoor(here: () => boolean = () => false): Door {
   return {
@@ -61,7 +58,7 @@ class OpenNamespace implements Namespace {
     const answers = await this.#turn(
       'talk netlink',
       (here) => this.#native.send(this.#handle, bytes, table, tolerated, here),
-      !ops.some(deletesLink),
+      !ops.some(({ slow }) => slow),
     );
     return unpack(ops, answers) as Replies<T>;
   }
@@ -102,10 +99,6 @@ class OpenNamespace implements Namespace {
     this.#last = mine.catch(() => {});
     return mine;
   }
-}
-
-function deletesLink({ family, bytes }: Op): boolean {
-  return family === 'route' && (bytes[LITTLE_ENDIAN ? 4 : 5] ?? 0) === RTM_DELLINK;
 }
 
 /** The native handle of a namespace that openDoor() opened (for netlink/monitor.ts). Throws TypeError for any other. */

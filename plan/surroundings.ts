@@ -18,6 +18,8 @@ export interface Surroundings {
   ports(backend?: PortBackend['name']): Promise<PortBackend>;
   /** Loaded when a step first needs it. */
   forward(): Promise<ForwardRules>;
+  /** For what nobody has to wait for: run after the answer, and not at all when the verb fails. Absent: do it before. */
+  afterwards?(work: () => Promise<unknown>): void;
   /** Milliseconds. */
   sleep(duration: number): Promise<void>;
 }

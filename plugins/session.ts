@@ -61,7 +61,10 @@ async function openContainer(
 /** What a verb needs of the container's namespace: GC and STATUS have none. */
 export type NetnsUse = { netns: string; absent: 'tolerated' | 'error' } | undefined;
 
-/** Opens the namespaces, runs `work`, and closes them in any case. Throws CniError(invalidNamespace). */
+/**
+ * Opens the namespaces, runs `work`, and closes them in any case: after what `work` left for the time after the answer, where it
+ * succeeded. Throws CniError(invalidNamespace).
+ */
 export async function withSession<T>(
   kit: PluginKit,
   ambient: Ambient,
@@ -70,40 +73,64 @@ export async function withSession<T>(
 ): Promise<T> {
   const host = await openHost(kit);
   let container: Namespace | undefined;
+  const close = () => {
+    container?.close();
+    host.close();
+  };
+  const late: (() => Promise<unknown>)[] = [];
+  try {
+    container = use && (await openContainer(kit.door, use.netns, use.absent));
+    const done = await work(sessionOf(ambient, host, container, late));
+    if (late.length === 0) close();
+    else {
+      ambient.afterAnswer?.(async () => {
+        try {
+          for (const part of late) await part();
+        } finally {
+          close();
+        }
+      });
+    }
+    return done;
+  } catch (error) {
+    close();
+    throw explainError(error);
+  }
+}
+
+function sessionOf(
+  ambient: Ambient,
+  host: Namespace,
+  container: Namespace | undefined,
+  late: (() => Promise<unknown>)[],
+): Session {
   const backends = new Map<MasqueradeBackend | undefined, Promise<FirewallBackend>>();
   const openFirewall = async (backend?: MasqueradeBackend) => {
     const { firewall } = await import('../firewall/select.ts');
     return await firewall(host, ambient, backend);
   };
-  try {
-    container = use && (await openContainer(kit.door, use.netns, use.absent));
-    return await work({
-      ambient,
-      host,
-      container,
-      firewall(backend) {
-        const open = backends.get(backend) ?? openFirewall(backend);
-        backends.set(backend, open);
-        return open;
-      },
-      async macFilter() {
-        const { macFilter } = await import('../firewall/mac-filter.ts');
-        return macFilter(host, ambient);
-      },
-      async ports(backend) {
-        const { portBackend } = await import('../firewall/select-ports.ts');
-        return await portBackend(host, ambient, backend);
-      },
-      async forward() {
-        const { forwardRules } = await import('../firewall/forward.ts');
-        return forwardRules(host, ambient);
-      },
-      sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
-    });
-  } catch (error) {
-    throw explainError(error);
-  } finally {
-    container?.close();
-    host.close();
-  }
+  return {
+    ambient,
+    host,
+    container,
+    firewall(backend) {
+      const open = backends.get(backend) ?? openFirewall(backend);
+      backends.set(backend, open);
+      return open;
+    },
+    async macFilter() {
+      const { macFilter } = await import('../firewall/mac-filter.ts');
+      return macFilter(host, ambient);
+    },
+    async ports(backend) {
+      const { portBackend } = await import('../firewall/select-ports.ts');
+      return await portBackend(host, ambient, backend);
+    },
+    async forward() {
+      const { forwardRules } = await import('../firewall/forward.ts');
+      return forwardRules(host, ambient);
+    },
+    sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
+    ...(ambient.afterAnswer && { afterwards: (part) => void late.push(part) }),
+  };
 }

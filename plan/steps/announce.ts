@@ -1,7 +1,7 @@
 import { familyOf } from '../../cni/prefix.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { setLink } from '../../netlink/link.ts';
-import { tolerating } from '../../netlink/message.ts';
+import { slow, tolerating } from '../../netlink/message.ts';
 import { codeOf } from '../failure.ts';
 import type { StepKind } from '../kind.ts';
 import { command, ipCommand } from '../render.ts';
@@ -23,6 +23,12 @@ async function notifyNeighbours(step: AnnounceStep, container: Namespace): Promi
   } catch (error) {
     if (!READ_ONLY.includes(codeOf(error) ?? '')) throw error;
   }
+}
+
+/** A bridge gives an announcement to each of its ports before the kernel answers. The link may be gone again by then. */
+async function notify(step: AnnounceStep, mac: string, container: Namespace): Promise<void> {
+  if (hasFamily(step, 6)) await notifyNeighbours(step, container);
+  await container.send(slow(tolerating(setLink(step.dev, { mac }), 'ENODEV')));
 }
 
 /** The kernel announces when the link is set up, which is a step of its own. */
@@ -48,11 +54,10 @@ export const announce: StepKind<AnnounceStep> = {
     if (mac === undefined) return await notifyLater(step, run);
     // After the last address: an answer to the announcement must find it.
     run.atEnd(async () => {
-      if (hasFamily(step, 6)) {
-        await run.flush();
-        await notifyNeighbours(step, namespaceOf(run.surroundings, 'container'));
-      }
-      run.push('container', setLink(dev, { mac }));
+      const { afterwards } = run.surroundings;
+      if (afterwards) return afterwards(() => notify(step, mac, namespaceOf(run.surroundings, 'container')));
+      await run.flush();
+      await notify(step, mac, namespaceOf(run.surroundings, 'container'));
     });
   },
 
