@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 BINDIR ?= /opt/cni/bin
 SBINDIR ?= /usr/local/bin
+SHAREDIR ?= /usr/local/share
 UNITDIR ?= /usr/local/lib/systemd/system
 DESTDIR ?=
 BIN := node_modules/.bin
@@ -67,6 +68,7 @@ bench: build ## compare with Debian's containernetworking-plugins in one run, an
 	$(BIN)/tsx bench/where.ts --json dist/where.json
 	$(BIN)/tsx bench/ipam.ts
 	$(BIN)/tsx bench/containers.ts --json dist/containers.json
+	$(BIN)/tsx bench/cluster.ts --json dist/cluster.json
 
 plots: node_modules/.installed ## draw what the last `make bench` found: docs/*.svg and the tables of docs/performance.md
 	$(BIN)/tsx bench/document.ts dist/bench.json dist/where.json
@@ -75,15 +77,23 @@ bench-throughput: build ## measure TCP, UDP, round trips and CPU between contain
 	scripts/install-packages.sh test
 	$(BIN)/tsx bench/throughput.ts --json dist/throughput.json --into docs/throughput.md
 
-install: build ## put the executables where runtimes look, weft on the path, and the agent's unit [DESTDIR= BINDIR= SBINDIR= UNITDIR=]
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR)
+COMPLETIONS := bash-completion/completions/weft zsh/site-functions/_weft fish/vendor_completions.d/weft.fish
+
+install: build ## put the executables where runtimes look, weft on the path, completion, manual page, the agent's unit [DESTDIR= BINDIR= SBINDIR= SHAREDIR= UNITDIR=]
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SHAREDIR)/man/man8
 	install dist/bin/* $(DESTDIR)$(BINDIR)
 	ln -sf $(BINDIR)/weft $(DESTDIR)$(SBINDIR)/weft
-	install -d $(DESTDIR)$(UNITDIR)
 	sed 's#/opt/cni/bin#$(BINDIR)#' contrib/systemd/weft-agent.service >$(DESTDIR)$(UNITDIR)/weft-agent.service
+	for file in $(COMPLETIONS); do \
+	  install -d $(DESTDIR)$(SHAREDIR)/$$(dirname $$file) && \
+	  dist/bin/weft completion $${file%%[-/]*} >$(DESTDIR)$(SHAREDIR)/$$file || exit 1; \
+	done
+	dist/bin/weft __manual >$(DESTDIR)$(SHAREDIR)/man/man8/weft.8
 
+# Every plugin is weft's launcher under another name; a file of that name that is not is somebody else's, and stays.
 uninstall: ## take away what `make install` put there
-	cd $(DESTDIR)$(BINDIR) && rm -f weft weft-oci weft-oci.* weft-monitor weft-seccomp weft-seccomp.bpf weft-core.* weft-cli.* weft-execa.cjs weft-agent.* bridge ptp loopback vxlan routed macvlan ipvlan vlan tap host-device dummy vrf portmap tuning firewall bandwidth sbr host-local static dhcp dnsname
+	cd $(DESTDIR)$(BINDIR) && for file in *; do [ $$file = weft ] || ! cmp -s $$file weft || rm $$file; done && rm -f weft weft-*
+	cd $(DESTDIR)$(SHAREDIR) && rm -f $(COMPLETIONS) man/man8/weft.8
 	rm -f $(DESTDIR)$(SBINDIR)/weft $(DESTDIR)$(UNITDIR)/weft-agent.service
 
 clean: ## remove what was built

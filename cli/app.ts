@@ -50,7 +50,7 @@ ENVIRONMENT
   NO_COLOR         no colour, also on a terminal`;
 
 /** All commands. */
-const root = buildRouteMap({
+export const root = buildRouteMap({
   routes: {
     net,
     network,
@@ -86,6 +86,17 @@ export async function runWeft(
   if (first === '__complete') {
     const proposals = await proposeCompletions(app, words, context);
     for (const { completion, brief } of proposals) terminal.out(`${completion}\t${brief}\n`);
+    return 0;
+  }
+  if (first === '__manual') {
+    const { manual } = await import('./manual.ts');
+    const helpOf = async (asked: readonly string[]) => {
+      const said: string[] = [];
+      const page = { ...terminal, color: false, out: (text: string) => void said.push(text) };
+      await runWeft([...asked, '--help'], ambient, page);
+      return said.join('');
+    };
+    terminal.out(await manual(root, helpOf));
     return 0;
   }
   if (first === '__ended') {

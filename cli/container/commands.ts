@@ -79,8 +79,8 @@ const run = buildCommand<RunFlags, string[], WeftContext>({
   docs: {
     brief: 'Run a command in a container',
     fullDescription: `Makes namespaces, cgroups, a root file system and networks, and runs a command there. Without --rootfs and
---image it sees the host's files, read-only below a layer of its own. Its exit status is that of the command; 125 when the
-container could not be made, 126 when the command is not executable, 127 when it is not there.
+--image it sees the host's files, read-only below a layer of its own. Its exit status is that of the command; 125
+when the container could not be made, 126 when the command is not executable, 127 when it is not there.
 
 EXAMPLES
   weft run --rm -it sh

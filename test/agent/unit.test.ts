@@ -36,9 +36,15 @@ t.test(
       .split('\n')
       .filter((line) => line.includes('weft-agent') && !line.includes('not found'));
     t.strictSame(said, []);
+    const share = join(place, 'usr/local/share');
+    t.match(await readFile(join(share, 'bash-completion/completions/weft'), 'utf8'), '__complete');
+    t.match(await readFile(join(share, 'zsh/site-functions/_weft'), 'utf8'), /^#compdef weft\n/);
+    t.match(await readFile(join(share, 'fish/vendor_completions.d/weft.fish'), 'utf8'), 'complete -c weft');
+    t.match(await readFile(join(share, 'man/man8/weft.8'), 'utf8'), '.SH weft net add\n');
+    await writeFile(join(place, 'opt/elsewhere/ptp'), "somebody else's");
     await make('uninstall');
     const { stdout } = await exec('find', [place, '-type', 'f', '-o', '-type', 'l']);
-    t.equal(stdout, '');
+    t.equal(stdout.trim(), join(place, 'opt/elsewhere/ptp'), "what is somebody else's stays");
   },
 );
 

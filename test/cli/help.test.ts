@@ -2,49 +2,18 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { root } from '../../cli/app.ts';
+import { commandsOf } from '../../cli/manual.ts';
 import { makeGround } from '../runtime/fake-plugins.ts';
 import { weft } from './weft.ts';
 
 const GOLDEN = join(import.meta.dirname, 'help.txt');
-const COMMANDS = [
-  '',
-  'net',
-  'net list',
-  'net attachments',
-  'net add',
-  'net check',
-  'net del',
-  'net gc',
-  'net status',
-  'net version',
-  'network',
-  'network list',
-  'network show',
-  'network leave',
-  'nat',
-  'nat list',
-  'nat show',
-  'nat graph',
-  'plan',
-  'status',
-  'trace',
-  'doctor',
-  'top',
-  'agent',
-  'demo',
-  'demo bridge',
-  'demo two-hosts',
-  'version',
-  'completion',
-];
-
 t.test('every help text is as it was agreed', async (t) => {
   const { ambient } = makeGround(t);
   const parts: string[] = [];
-  for (const command of COMMANDS) {
-    const words = command === '' ? [] : command.split(' ');
+  for (const words of [[], ...commandsOf(root)]) {
     const { status, out, err } = await weft(ambient, ...words, '--help');
-    t.same({ status, err }, { status: 0, err: '' }, command);
+    t.same({ status, err }, { status: 0, err: '' }, words.join(' '));
     parts.push(`$ ${['weft', ...words, '--help'].join(' ')}\n${out}`);
   }
   const text = parts.join('\n');
@@ -74,4 +43,14 @@ t.test('help, as a word before a command', async (t) => {
     t.equal(asked.status, 0);
     t.same(asked, await weft(ambient, ...words, '--help'));
   }
+});
+
+t.test('the manual page has all of it, and nothing that roff would take for its own', async (t) => {
+  const { ambient } = makeGround(t);
+  const { status, out } = await weft(ambient, '__manual');
+  t.equal(status, 0);
+  for (const words of commandsOf(root))
+    t.ok(out.includes(`\n.SH weft ${words.join(' ')}\n`), words.join(' '));
+  const requests = new Set(out.split('\n').flatMap((line) => /^[.'](\S*)/.exec(line)?.[1] ?? []));
+  t.same([...requests].sort(), ['SH', 'SS', 'TH', 'fi', 'nf']);
 });
