@@ -127,10 +127,12 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   } finally {
     await renewal?.close();
     await stopNames?.();
-    await Promise.race([
-      new Promise<void>((resolve) => destination.flush(() => resolve())),
-      setTimeout(LOG_PATIENCE, undefined, { ref: false }),
+    const isWritten = await Promise.race([
+      new Promise<boolean>((resolve) => destination.flush(() => resolve(true))),
+      setTimeout(LOG_PATIENCE, false, { ref: false }),
     ]);
+    // What is left must not be tried again, and waited for, when the process ends.
+    if (!isWritten) destination.destroy();
   }
 }
 

@@ -43,7 +43,11 @@ async function main(calledAs: string, file: string, args: string[]): Promise<num
   }
   if (name === undefined && args[0] === 'agent') {
     const { runAgentAlone } = await import('../cli/agent/alone.ts');
-    return await runAgentAlone(args, ambient);
+    const status = await runAgentAlone(args, ambient);
+    // exit(3) would wait for a thread that still waits for the reader of the log.
+    const { loadNative } = await import('../netlink/native.ts');
+    process.once('exit', () => loadNative().endProcess(status));
+    return status;
   }
   if (name === undefined) {
     const { runWeft } = await import('../cli/app.ts');

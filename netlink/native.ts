@@ -84,6 +84,8 @@ export interface Native {
   createTap(netns: number, link: string, multiQueue: boolean, owner?: number, group?: number): Promise<void>;
   /** Gives freed memory back to the system (malloc_trim(3)). */
   trimMemory(): void;
+  /** Ends the process here and now (_exit(2)): no handler runs, no thread is waited for. */
+  endProcess(status: number): never;
 }
 
 export interface OpenedNamespace {

@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Reads what this host's kernel says and explains it; changes nothing but what a probe needs.
   inspect: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'cluster'],
   cli: ['cni', 'netlink', 'plan', 'plugins', 'ipam', 'firewall', 'runtime', 'agent', 'cluster', 'inspect'],
-  bin: ['cni', 'plugins', 'runtime', 'cli'],
+  bin: ['netlink', 'cni', 'plugins', 'runtime', 'cli'],
 };
 
 const IMPORT =

@@ -93,6 +93,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<clocks>(env, exports, "clocks");
   expose<createTap>(env, exports, "createTap");
   expose<trimMemory>(env, exports, "trimMemory");
+  expose<endProcess>(env, exports, "endProcess");
   return exports;
 }
 

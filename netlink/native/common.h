@@ -156,6 +156,7 @@ Napi::Value openTracefs(const Napi::CallbackInfo& info);
 Napi::Value clocks(const Napi::CallbackInfo& info);
 Napi::Value createTap(const Napi::CallbackInfo& info);
 Napi::Value trimMemory(const Napi::CallbackInfo& info);
+Napi::Value endProcess(const Napi::CallbackInfo& info);
 
 inline int check(int result, const char* call) {
   if (result < 0) throw SystemError{errno, call};

@@ -95,6 +95,18 @@ t.test('TERM: what was taken is finished, then the socket goes', async (t) => {
   t.same(await leases(host), []);
 });
 
+t.test('TERM while nobody reads its log', async (t) => {
+  const host = await makeHost(t);
+  const file = (name: string) => join(host.root, name);
+  // The pipe is full before the agent writes its first line.
+  const script = `cd "$1"; mkfifo pipe; exec 3<>pipe; dd if=/dev/zero of=pipe bs=4096 oflag=nonblock
+    "$2" agent >pipe & echo $! >pid; wait $!; echo $? >status`;
+  await host.daemon('unread', 'sh', ['-c', script, 'sh', host.root, join(BIN, 'weft')]);
+  await until('it listens', () => stat(join(host.dirs.run, 'agent.sock')));
+  await host.exec('kill', [(await readFile(file('pid'), 'utf8')).trim()]);
+  t.equal(await until('it has ended', () => readFile(file('status'), 'utf8')), '0\n');
+});
+
 t.test('who stands in another network or mount namespace is not served', async (t) => {
   const host = await makeHost(t);
   const other = await makeHost(t);

@@ -48,8 +48,11 @@ for (const backend of ['nftables', 'iptables'] as const) {
     await cmd('--reload');
     await until('the agent has put back what this reload removed', isWhole);
     t.ok(await ping(a.netns, OUTSIDE.v4));
-    const lines = (await agent.log()).filter(({ msg }) => msg === 'put back').map(({ what }) => String(what));
-    t.ok(lines.some((line) => line.includes('of zone trusted of firewalld')));
+    await until('it is said', async () =>
+      (await agent.log()).some(
+        ({ msg, what }) => msg === 'put back' && /of zone trusted of firewalld/.test(String(what)),
+      ),
+    );
 
     await world.ok('DEL', config, { container: { id: a.id, netns: '' }, env });
     t.same(await sources('trusted'), []);

@@ -103,7 +103,6 @@ t.test('forwarding and published ports', { skip }, async (t) => {
   t.ok(await ping(a.netns, OUTSIDE.v4), 'through a host that forwards nothing by itself by now');
   t.ok(await asks(outside, 8080));
   t.ok(await asks(outside, 8081));
-  const told = (await agent.log()).filter(({ msg }) => msg === 'put back').map(({ what }) => String(what));
   for (const word of [
     'links apart',
     'in set inet weft-forward let4',
@@ -112,9 +111,8 @@ t.test('forwarding and published ports', { skip }, async (t) => {
     'WEFT-FORWARD',
     'weft_let4',
   ])
-    t.ok(
-      told.some((line) => line.includes(word)),
-      word,
+    await until(`${word} is said`, async () =>
+      (await agent.log()).some(({ msg, what }) => msg === 'put back' && String(what).includes(word)),
     );
 
   for (const [config, { container }] of calls)

@@ -42,9 +42,11 @@ export interface AgentOptions {
   env?: Readonly<Record<string, string>>;
 }
 
+// What follows the last end of a line may be the beginning of one that is being written.
 const logOf = async (host: Host, name: string) =>
   (await readFile(join(host.root, `${name}.log`), 'utf8').catch(() => ''))
     .split('\n')
+    .slice(0, -1)
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 
