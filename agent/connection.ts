@@ -1,6 +1,7 @@
 /** One connection of a launcher: greeting, request, answer. */
 import type { Socket } from 'node:net';
 import type { Outcome } from '../cni/skel.ts';
+import { peerOf } from '../netlink/unix.ts';
 import type { Agent, WaitingCaller } from './agent.ts';
 import type { Refusal } from './events.ts';
 import { objection } from './identity.ts';
@@ -29,6 +30,7 @@ export class Connection implements WaitingCaller {
   readonly #reader = new RequestReader();
   #held = 0;
   #stage: Stage = 'asking';
+  readonly pid?: number;
 
   constructor(socket: Socket, reception: Reception) {
     this.#socket = socket;
@@ -42,6 +44,7 @@ export class Connection implements WaitingCaller {
       this.#drop(`a caller was sent away: ${reason}`, 'stranger');
       return;
     }
+    this.pid = peerOf(fd).pid;
     socket.setTimeout(PATIENCE, () => this.#impatient());
     socket.on('data', (chunk) => this.#take(chunk));
     socket.write(reception.greeting);

@@ -6,6 +6,8 @@ import type { Queues } from './queues.ts';
 
 /** What of the caller is reached while its request is served. */
 export interface Caller {
+  /** The launcher. */
+  readonly pid?: number;
   /** Whole lines for its stderr. */
   log(text: string): void;
   /** The host is going to be changed. */
@@ -19,9 +21,10 @@ export function requestAmbient(
   locks: Queues,
   afterAnswer: (work: () => Promise<unknown>) => void,
 ): Ambient {
-  const real = realAmbient(env);
+  const { pid: _own, ...real } = realAmbient(env);
   return {
     ...real,
+    ...(caller.pid === undefined ? {} : { pid: caller.pid }),
     input: async () => input,
     log: (line) => caller.log(`${line}\n`),
     begins: () => caller.begins(),

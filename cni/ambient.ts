@@ -34,6 +34,8 @@ export interface RunOptions {
 export interface Ambient {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly paths: Paths;
+  /** The process that was started for this request: its ancestors are the runtime. Absent where nobody knows it. */
+  readonly pid?: number;
   /** All of standard input. */
   input(): Promise<string>;
   /** One line of log on stderr; never on stdout. */

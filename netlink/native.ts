@@ -76,6 +76,8 @@ export interface Native {
   getSocketOption(id: number, level: number, name: number, size: number): Uint8Array;
   /** A classic BPF program: struct sock_filter, one after the other. */
   filterSocket(id: number, program: Uint8Array): void;
+  /** What bind(2) says of an address of `type` (SOCK_STREAM, SOCK_DGRAM): 0 or an errno. Nothing stays bound. `netns`: descriptor. */
+  tryPort(netns: number, type: number, address: Uint8Array): number;
   /** A descriptor of a tracefs that is mounted nowhere. */
   openTracefs(): number;
   /** Nanoseconds. */

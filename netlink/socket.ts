@@ -183,6 +183,20 @@ export function readPacketAddress(bytes: Uint8Array): PacketSender {
   };
 }
 
+/**
+ * Whether a program of that namespace holds a port: one that listens, or (UDP) any socket. Asks by binding a socket for the moment, which
+ * costs the same however many sockets there are; what cannot be asked (no such family) counts as free. Throws an Error with `code`.
+ * @param address what inetAddress() makes; of IPv6 the any address means no IPv4
+ */
+export function isPortHeld(
+  { fd }: Namespace,
+  type: typeof SOCK_STREAM | typeof SOCK_DGRAM,
+  address: Uint8Array,
+): boolean {
+  const number = call('try a port', () => loadNative().tryPort(fd, type, address));
+  return number !== 0 && errnoName(number) === 'EADDRINUSE';
+}
+
 /** The machine's clocks in nanoseconds, read one after the other. */
 export function clocks(): { realtime: bigint; monotonic: bigint } {
   return loadNative().clocks();

@@ -44,8 +44,8 @@ export interface ChainedDefinition<C extends NetConf> {
   result?(input: ChainedInput<C>, prevResult: Result): Result;
   /** Whether ADD is not to tell the runtime what is of no use now (`result`). */
   withhold?(request: AttachmentRequest<C>): Promise<boolean>;
-  /** Throws CniError where this host's administrator does not allow what ADD asks for. */
-  permit?(request: AttachmentRequest<C>): Promise<void>;
+  /** Throws CniError where ADD asks for what this host's administrator does not allow, or for what somebody else has. */
+  permit?(request: AttachmentRequest<C>, session: Session): Promise<void>;
   /** What DEL takes away, also of a configuration that ADD would refuse by now; absent: what the plan says. */
   removal?(input: ChainedInput<C>): Step[];
   /** After the removal: what another implementation left of this attachment. */
@@ -106,7 +106,7 @@ async function add<C extends NetConf>(
   session: Session,
 ): Promise<Result> {
   const prevResult = previous(request, definition.type);
-  await definition.permit?.(request);
+  await definition.permit?.(request, session);
   const input = inputOf(request);
   const plan = definition.plan(input);
   if (plan.length === 0) return prevResult;

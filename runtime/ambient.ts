@@ -45,6 +45,7 @@ export function realAmbient(env: Environment, streams = { stdin: 0, stderr: 2 })
   return {
     env,
     paths: pathsFrom(env),
+    pid: process.pid,
     input: () => readAll(stdin),
     log: (line) => writeLine(stderr, line),
     now: () => Date.now(),

@@ -4,6 +4,7 @@ import { AF_INET, AF_INET6 } from '../../netlink/codec.ts';
 import { type Connection, listConnections } from '../../netlink/conntrack.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { type Link, listLinks } from '../../netlink/link.ts';
+import { type Listener, readListeners } from '../../netlink/listeners.ts';
 import {
   type FdbEntry,
   listFdb,
@@ -14,7 +15,7 @@ import {
 import { listRoutes, type Route } from '../../netlink/route.ts';
 import { listRules, type PolicyRule } from '../../netlink/rule.ts';
 import type { Ruleset } from '../ruleset/model.ts';
-import { type Listener, readListeners } from './listeners.ts';
+
 import { readSysctls, type Sysctls } from './sysctls.ts';
 
 /** The part that is cheap, and is read of every namespace: who is where. */

@@ -1,5 +1,5 @@
 /** The end of the way: who takes the packet in the namespace that it is for. */
-import type { Listener } from '../host/listeners.ts';
+import type { Listener } from '../../netlink/listeners.ts';
 import type { Here } from './layer3.ts';
 import { endWords, type Packet } from './packet.ts';
 import { decapsulate } from './tunnel.ts';

@@ -89,6 +89,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<setSocketOption>(env, exports, "setSocketOption");
   expose<getSocketOption>(env, exports, "getSocketOption");
   expose<filterSocket>(env, exports, "filterSocket");
+  expose<tryPort>(env, exports, "tryPort");
   expose<openTracefs>(env, exports, "openTracefs");
   expose<clocks>(env, exports, "clocks");
   expose<createTap>(env, exports, "createTap");

@@ -124,6 +124,8 @@ Napi::Error systemError(Napi::Env env, const SystemError& error);
 
 // Arguments, each throwing a TypeError that names itself.
 std::shared_ptr<Namespace> namespaceArgument(const Napi::CallbackInfo& info, size_t index);
+// From its descriptor, which stays the caller's.
+std::shared_ptr<Namespace> namespaceBehind(const Napi::CallbackInfo& info, size_t index);
 std::string stringArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
 uint32_t numberArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::vector<uint8_t> bytesArgument(const Napi::CallbackInfo& info, size_t index, const char* name);
@@ -152,6 +154,7 @@ Napi::Value socketName(const Napi::CallbackInfo& info);
 Napi::Value setSocketOption(const Napi::CallbackInfo& info);
 Napi::Value getSocketOption(const Napi::CallbackInfo& info);
 Napi::Value filterSocket(const Napi::CallbackInfo& info);
+Napi::Value tryPort(const Napi::CallbackInfo& info);
 Napi::Value openTracefs(const Napi::CallbackInfo& info);
 Napi::Value clocks(const Napi::CallbackInfo& info);
 Napi::Value createTap(const Napi::CallbackInfo& info);

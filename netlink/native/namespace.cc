@@ -192,6 +192,16 @@ void inside(const Namespace& ns, const std::function<void()>& act, bool lasting)
   });
 }
 
+std::shared_ptr<Namespace> namespaceBehind(const Napi::CallbackInfo& info, size_t index) {
+  auto ns = std::make_shared<Namespace>();
+  ns->fd.reset(check(fcntl(static_cast<int>(numberArgument(info, index, "namespace")), F_DUPFD_CLOEXEC, 0), "dup"));
+  struct stat own = {}, found = {};
+  check(stat("/proc/thread-self/ns/net", &own), "stat");
+  check(fstat(ns->fd.get(), &found), "fstat");
+  ns->own = found.st_dev == own.st_dev && found.st_ino == own.st_ino;
+  return ns;
+}
+
 // openNamespace(path | undefined, here): { handle, fd, identity }, or a promise of it
 Napi::Value openNamespace(const Napi::CallbackInfo& info) {
   std::string path;

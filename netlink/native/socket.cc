@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace weft {
@@ -158,6 +159,27 @@ Napi::Value filterSocket(const Napi::CallbackInfo& info) {
                              reinterpret_cast<sock_filter*>(program.data())};
   check(setsockopt(socketArgument(info).fd.get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter), "setsockopt");
   return info.Env().Undefined();
+}
+
+// tryPort(descriptor of a namespace, type, address): number. What bind(2) says of an address, 0 or an errno; the socket is closed at once.
+Napi::Value tryPort(const Napi::CallbackInfo& info) {
+  auto ns = namespaceBehind(info, 0);
+  const int type = static_cast<int>(numberArgument(info, 1, "type"));
+  auto address = bytesArgument(info, 2, "address");
+  if (address.size() < sizeof(sockaddr_in)) throw Napi::RangeError::New(info.Env(), "address: want a sockaddr_in or sockaddr_in6");
+  const int family = asAddress(address)->sa_family;
+  int error = 0;
+  inside(*ns, [&] {
+    Fd made(check(socket(family, type | SOCK_CLOEXEC, 0), "socket"));
+    const int on = 1;
+    // A connection that is over for all but the kernel is in nobody's way; one who listens is, all the same.
+    if (type == SOCK_STREAM) setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // Also an address that the host will have.
+    setsockopt(made.get(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+    if (family == AF_INET6) setsockopt(made.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(made.get(), asAddress(address), static_cast<socklen_t>(address.size())) < 0) error = errno;
+  });
+  return Napi::Number::New(info.Env(), error);
 }
 
 }  // namespace weft

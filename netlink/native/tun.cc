@@ -13,8 +13,7 @@ namespace weft {
 // createTap(descriptor of a namespace, name, multiQueue, owner | undefined, group | undefined): Promise<void>. It stays when its
 // maker closes it. EBUSY when the name is taken.
 Napi::Value createTap(const Napi::CallbackInfo& info) {
-  auto ns = std::make_shared<Namespace>();
-  ns->fd.reset(check(fcntl(static_cast<int>(numberArgument(info, 0, "namespace")), F_DUPFD_CLOEXEC, 0), "dup"));
+  auto ns = namespaceBehind(info, 0);
   std::string name = stringArgument(info, 1, "link");
   if (name.empty() || name.size() >= IFNAMSIZ) {
     throw Napi::TypeError::New(info.Env(), "link: want 1 to 15 bytes");

@@ -1,6 +1,7 @@
 /** The portmap plugin: publishes ports of the host that runtimes ask for by the capability portMappings. */
 import { configSchema } from '../../cni/config.ts';
 import type { ChainedDefinition } from '../chained.ts';
+import { refuseHeld } from './held.ts';
 import { askedBackend, BACKENDS, portmapPlan, portmapRemoval, validatePortmap } from './plan.ts';
 import { type PortmapConf, schema } from './schema.ts';
 import { validate } from './validate.generated.ts';
@@ -14,6 +15,7 @@ export const portmap: ChainedDefinition<PortmapConf> = {
   config,
   knownArgs: [],
   validate: validatePortmap,
+  permit: (request, { host }) => refuseHeld(request, host),
   plan: portmapPlan,
   removal: portmapRemoval,
   async removeDebris({ attachment, ambient }, { host }) {

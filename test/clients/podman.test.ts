@@ -4,6 +4,7 @@ import {
   cachedResults,
   execIn,
   firewallLines,
+  type Host,
   ip,
   leases,
   links,
@@ -17,6 +18,11 @@ import {
 import { calls, expectWay, fillBin } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { setUpPodman } from './podman.ts';
+
+/** Programs that listen on a port of TCP. */
+async function held({ netns }: Host, port: number): Promise<string> {
+  return (await execIn(netns, 'ss', ['-Hltnp', `sport = :${port}`])).stdout;
+}
 
 t.test('podman', async (t) => {
   const host = await makeHost(t);
@@ -77,6 +83,16 @@ t.test('podman', async (t) => {
   await t.test('a port that another plugin of the chain publishes is reached from the outside', async (t) => {
     await podman('exec', '--detach', 'one', 'nc', '-ll', '-p', '80', '-e', 'echo', 'hello from within');
     const said = await until('the port answers', async () => {
+      const ask = await execIn(outside, 'busybox', ['nc', '-w', '2', UPLINK.v4, '8080'], { mayFail: true });
+      return ask.stdout;
+    });
+    t.equal(said, 'hello from within');
+  });
+
+  await t.test('a port that Podman itself holds by then', async (t) => {
+    t.match(await held(host, 8080), /conmon/, 'for the container that it is published for');
+    await podman('network', 'reload', 'one');
+    const said = await until('the port answers again', async () => {
       const ask = await execIn(outside, 'busybox', ['nc', '-w', '2', UPLINK.v4, '8080'], { mayFail: true });
       return ask.stdout;
     });

@@ -1,0 +1,109 @@
+/** Programs of the host that hold a port: whoever asks for them reaches a container instead, once the port is published. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import type { Namespace } from '../netlink/door.ts';
+import { type Listener, readListeners } from '../netlink/listeners.ts';
+import type { PublishedPort } from './ports.ts';
+
+export interface HoldingProcess {
+  pid: number;
+  /** `sshd` */
+  name: string;
+  command: readonly string[];
+}
+
+export interface PortHolders {
+  processes: readonly HoldingProcess[];
+  /** One of the sockets is no process': a tunnel's, or a file system's of the kernel. */
+  kernel: boolean;
+}
+
+/** Of a port, what says which sockets are asked there. */
+export type HostPort = Pick<PublishedPort, 'protocol' | 'family' | 'hostAddress' | 'hostPort'>;
+
+/** The initial PID namespace (linux/proc_ns.h, PROC_PID_INIT_INO): from no other are all processes seen. */
+const ALL_PROCESSES = 'pid:[4026531836]';
+
+/** Whether a socket is asked by whoever connects to that port of the host. */
+export function waitsAt(listener: Listener, port: HostPort): boolean {
+  const { protocol, family, any, address } = listener;
+  if (protocol !== port.protocol || listener.port !== port.hostPort) return false;
+  if (any) return family === port.family || family === 6;
+  const isV4 = address?.includes(':') === false;
+  return isV4 === (port.family === 4) && (port.hostAddress === undefined || port.hostAddress === address);
+}
+
+/** Who holds a port: reads all sockets of the host and what all processes have open. Throws nothing. */
+export async function holdersOf(host: Pick<Namespace, 'readFile'>, port: HostPort): Promise<PortHolders> {
+  const listeners = port.protocol === 'sctp' ? [] : await readListeners(host, [port.protocol]);
+  return holdersAmong((listeners ?? []).filter((one) => waitsAt(one, port)));
+}
+
+/** Who has some sockets open. Throws nothing. */
+export function holdersAmong(listeners: readonly Listener[]): PortHolders {
+  const wanted = new Set(listeners.map(({ inode = 0 }) => inode));
+  const found = wanted.size === 0 ? new Map<number, Set<number>>() : processesWith(wanted);
+  const pids = new Set([...found.values()].flatMap((some) => [...some]));
+  return {
+    processes: [...pids].map(describe),
+    kernel: found.size < wanted.size && target('/proc/self/ns/pid') === ALL_PROCESSES,
+  };
+}
+
+/** By inode of a socket, the processes that have it open. */
+function processesWith(wanted: ReadonlySet<number>): Map<number, Set<number>> {
+  const found = new Map<number, Set<number>>();
+  for (const pid of names('/proc').filter((name) => /^\d+$/.test(name))) {
+    for (const fd of names(`/proc/${pid}/fd`)) {
+      const inode = Number(/^socket:\[(\d+)\]$/.exec(target(`/proc/${pid}/fd/${fd}`))?.[1]);
+      if (wanted.has(inode)) found.set(inode, (found.get(inode) ?? new Set()).add(Number(pid)));
+    }
+  }
+  return found;
+}
+
+function describe(pid: number): HoldingProcess {
+  const command = text(`/proc/${pid}/cmdline`).split('\0').filter(Boolean);
+  return { pid, name: text(`/proc/${pid}/comm`).trim() || 'a program that has ended', command };
+}
+
+/** The process and those that started it, but for the first of all, which starts everything. */
+export function lineageOf(pid: number): number[] {
+  const line: number[] = [];
+  for (let at = pid; at > 1 && !line.includes(at); ) {
+    line.push(at);
+    // proc(5): the parent is the fourth field, and the second may have anything in its parentheses.
+    const [, parent] = /.*\) \S (\d+) /s.exec(text(`/proc/${at}/stat`)) ?? [];
+    at = Number(parent ?? 0);
+  }
+  return line;
+}
+
+/** `sshd (process 812)`, `the kernel` */
+export function holderWords({ processes: [first], kernel }: PortHolders): string {
+  if (first) return `${first.name} (process ${first.pid})`;
+  return kernel ? 'the kernel (a tunnel, a file system)' : 'a program that cannot be seen from here';
+}
+
+function names(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function target(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return '';
+  }
+}
+
+function text(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

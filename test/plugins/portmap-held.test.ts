@@ -1,0 +1,115 @@
+/** Ports that a program of the host holds: refused with its name, but for what a runtime holds for the container. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import t, { type Test } from 'tap';
+import { holderWords, lineageOf } from '../../firewall/port-holders.ts';
+import { openDoor } from '../../netlink/namespace.ts';
+import { refuseHeld } from '../../plugins/portmap/held.ts';
+import { realAmbient } from '../../runtime/ambient.ts';
+import { firewallLines, type Host, makeOutside, UPLINK } from '../support/host.ts';
+import { BRIDGE, makeWorld } from './world.ts';
+
+/** Holds what its arguments say, `tcp 0.0.0.0 8080`; `client` is a connection to the last one from that port. Others are words for it. */
+const HOLD = `
+const { createServer, connect } = require('node:net');
+const words = process.argv.slice(1);
+const take = (i) => {
+  const [kind, address, port] = words[i].split(' ');
+  const next = () => i + 1 < words.length && words[i + 1].includes(' ') ? take(i + 1) : console.log('ready');
+  if (kind === 'tcp') createServer((socket) => socket.on('error', () => {})).listen(Number(port), address, next);
+  else if (kind === 'client') connect({ host: address, port: words[i - 1].split(' ')[2], localPort: Number(port) }, next);
+  else require('node:dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4').bind(Number(port), address, next);
+};
+take(0);`;
+
+/** Its process id. */
+async function hold(t: Test, host: Host, ...words: string[]): Promise<number> {
+  const child = spawn(
+    'nsenter',
+    [`--net=${host.netns}`, '--', process.execPath, '-e', HOLD, '--', ...words],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  t.teardown(() => child.kill('SIGKILL'));
+  for await (const _ of createInterface({ input: child.stdout })) return child.pid ?? 0;
+  throw new Error('the holder ended');
+}
+
+const config = (...portMappings: object[]) => ({
+  ...{ cniVersion: '1.1.0', name: BRIDGE.name, type: 'portmap', capabilities: { portMappings: true } },
+  runtimeConfig: { portMappings },
+});
+
+t.test('ports that somebody holds', async (t) => {
+  const world = await makeWorld(t);
+  await makeOutside(t, world.host);
+  const container = await world.container();
+  const prevResult = await world.add(BRIDGE, container);
+  const holder = await hold(
+    ...[t, world.host],
+    ...['tcp 0.0.0.0 8080', 'client 127.0.0.1 8085', 'tcp :: 8081', 'tcp 127.0.0.53 53', 'tcp ::1 8082'],
+    ...['udp 0.0.0.0 5353', 'udp 0.0.0.0 40000', `udp ${UPLINK.v4} 5354`],
+  );
+  const add = async (mapping: object) =>
+    await world.call('ADD', config({ containerPort: 80, ...mapping }), { container, prevResult });
+  const remove = async () => void (await world.ok('DEL', config(), { container }));
+
+  const refused = (await add({ hostPort: 8080 })).json;
+  t.match(refused, {
+    code: 104,
+    msg: new RegExp(`^port tcp 8080 of this host is held by node \\(process ${holder}\\)`),
+    details: /: \S*node -e /,
+  });
+  t.same(await firewallLines(world.host.netns, container.id), [], 'nothing of it is published');
+  for (const [mapping, why] of [
+    [{ hostPort: 8080, hostIP: UPLINK.v4 }, 'on one of the addresses that the holder listens on'],
+    [{ hostPort: 8081 }, 'by a socket of IPv6 that takes IPv4'],
+    [{ hostPort: 8081, hostIP: '::' }, 'of IPv6'],
+    [{ hostPort: 53 }, 'on an address that no link has'],
+    [{ hostPort: 8082 }, 'on localhost of IPv6'],
+    [{ hostPort: 5353, protocol: 'udp' }, 'of UDP'],
+    [{ hostPort: 5354, protocol: 'udp', hostIP: UPLINK.v4 }, 'of UDP on one address'],
+  ] as const) {
+    const { json } = await add(mapping);
+    t.match(json, { code: 104, msg: new RegExp(`held by node \\(process ${holder}\\)`) }, why);
+  }
+  for (const [mapping, why] of [
+    [{ hostPort: 53, hostIP: UPLINK.v4 }, 'another address'],
+    [{ hostPort: 8082, hostIP: '0.0.0.0' }, 'the other family'],
+    [{ hostPort: 5353 }, 'the other protocol'],
+    [{ hostPort: 8085 }, 'a connection to elsewhere'],
+    [{ hostPort: 40_000, protocol: 'udp' }, 'what may be a client of UDP'],
+    [{ hostPort: 8090, hostIP: '203.0.113.77' }, 'an address that the host has not yet'],
+  ] as const) {
+    t.equal((await add(mapping)).status, 0, why);
+    await remove();
+  }
+
+  await hold(t, world.host, 'tcp 0.0.0.0 8088', container.id);
+  t.equal((await add({ hostPort: 8088 })).status, 0, 'what is held for the container itself');
+  await remove();
+
+  const host = await openDoor().open(world.host.netns);
+  t.teardown(() => host.close());
+  const { id: containerId, netns } = container;
+  const asked = (pid: number) =>
+    refuseHeld(
+      {
+        ...{ command: 'ADD', config: config({ hostPort: 8080, containerPort: 80 }), cniVersion: '1.1.0' },
+        ...{ attachment: { network: BRIDGE.name, containerId, ifname: 'eth0', netns }, args: {}, path: [] },
+        ...{ prevResult: { ...prevResult, ips: prevResult.ips }, ambient: { ...realAmbient({}), pid } },
+      } as never,
+      host,
+    );
+  await t.rejects(asked(process.pid), { code: 104 });
+  await t.resolves(asked(holder), 'what the runtime holds itself, by the process that it started');
+});
+
+t.test('who holds', async (t) => {
+  t.same(lineageOf(process.pid).slice(0, 2), [process.pid, process.ppid]);
+  t.notOk(lineageOf(process.pid).includes(1), 'the first process starts everything');
+  const words = (pid: number) => ({ pid, name: 'sshd', command: [] });
+  t.equal(holderWords({ processes: [words(7), words(8)], kernel: false }), 'sshd (process 7)');
+  t.match(holderWords({ processes: [], kernel: true }), /^the kernel/);
+});
