@@ -29,7 +29,7 @@ function load(name) {
 }
 
 function need(id) {
-  return /^\.\/weft-(cli|agent|oci)\.js$/.test(id) ? load(id.slice(2, -3)) : require(id);
+  return /^\.\/weft-(cli|agent)\.js$/.test(id) ? load(id.slice(2, -3)) : require(id);
 }
 
 function readSource(filename) {
@@ -47,4 +47,5 @@ function readSource(filename) {
   }
 }
 
-load('weft-core');
+// The launcher says what it was called by, and its own file's name.
+load(process.argv.slice(2, 4).includes('weft-oci') ? 'weft-oci' : 'weft-core');

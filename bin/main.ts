@@ -1,6 +1,6 @@
 /**
  * The one entry of every executable: the launcher passes the name it was called by, and its own file's name.
- * A plugin's name runs the protocol skeleton, that of the OCI runtime is called as runc is; anything else is the `weft` command.
+ * A plugin's name runs the protocol skeleton; anything else is the `weft` command. Only weft-oci has an entry of its own (oci.ts).
  */
 import type { Ambient } from '../cni/ambient.ts';
 import type { PluginVerbs } from '../cni/plugin.ts';
@@ -8,9 +8,6 @@ import { runPlugin } from '../cni/skel.ts';
 import { isPluginName, loadPlugin } from '../plugins/registry.ts';
 import { realAmbient } from '../runtime/ambient.ts';
 import { tryWriteAll } from '../runtime/write-all.ts';
-
-/** What containerd and Podman are told to execute in runc's place. */
-const RUNTIME = 'weft-oci';
 
 /** Throws what keeps the answer from being written. */
 function writeAll(fd: number, text: string): void {
@@ -34,13 +31,6 @@ async function afterAgent(plugin: PluginVerbs, ambient: Ambient): Promise<Ambien
 async function main(calledAs: string, file: string, args: string[]): Promise<number> {
   const name = [calledAs, file].find(isPluginName);
   const ambient = realAmbient(process.env);
-  if (calledAs === RUNTIME || file === RUNTIME) {
-    const { runOci } = await import('../cli/oci/main.ts');
-    return await runOci(args, import.meta.dirname, {
-      out: (text) => writeAll(1, text),
-      err: (text) => void tryWriteAll(2, text),
-    });
-  }
   if (name === undefined && args[0] === 'agent') {
     const { runAgentAlone } = await import('../cli/agent/alone.ts');
     const status = await runAgentAlone(args, ambient);

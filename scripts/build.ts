@@ -33,7 +33,6 @@ const out = `${target}.new`;
 /** What the plugins' cold path must not read: each is a bundle of its own, loaded when it is first used. */
 const SEPARATE = [
   { from: /\/cli\/app\.ts$/, entry: 'cli/app.ts', file: 'weft-cli.js' },
-  { from: /\/cli\/oci\/main\.ts$/, entry: 'cli/oci/main.ts', file: 'weft-oci.js' },
   { from: /\/agent\/(alone|command)\.ts$/, entry: 'cli/agent/alone.ts', file: 'weft-agent.js' },
   { from: /^execa$/, entry: 'execa', file: 'weft-execa.cjs' },
 ] as const;
@@ -76,7 +75,11 @@ const AS_FUNCTION = {
 };
 
 async function bundle(): Promise<void> {
-  const bundles = [{ entry: 'bin/main.ts', file: 'weft-core.js' }, ...SEPARATE];
+  const entries = [
+    { entry: 'bin/main.ts', file: 'weft-core.js' },
+    { entry: 'bin/oci.ts', file: 'weft-oci.js' },
+  ];
+  const bundles = [...entries, ...SEPARATE];
   for (const { entry, file } of bundles) {
     const shape = file.endsWith('.cjs') ? { banner: { js: URL_BANNER } } : AS_FUNCTION;
     await build({ ...common, entryPoints: [entry], outfile: path.join(out, file), ...shape });
@@ -116,6 +119,26 @@ function warmUpConfigurations(): { type: string; [key: string]: unknown }[] {
   ];
 }
 
+/** A bundle whose command ends at once. */
+function writeWarmUpBundle(folder: string): void {
+  mkdirSync(`${folder}/root/proc`, { recursive: true });
+  copyFileSync(path.join(out, 'weft-monitor'), `${folder}/root/command`);
+  const namespaces = ['pid', 'mount', 'ipc', 'uts', 'network'].map((type) => ({ type }));
+  const config = {
+    ociVersion: '1.0.2',
+    process: { args: ['/command'], cwd: '/', env: ['PATH=/'], capabilities: { bounding: ['CAP_KILL'] } },
+    root: { path: 'root' },
+    mounts: [{ destination: '/proc', type: 'proc', source: 'proc' }],
+    linux: {
+      cgroupsPath: `/weft-warm-up-${process.pid}`,
+      ...{ namespaces, maskedPaths: ['/proc/keys'], readonlyPaths: ['/proc/sys'] },
+      ...{ resources: { devices: [{ allow: false, access: 'rwm' }], pids: { limit: 10 } } },
+      seccomp: { defaultAction: 'SCMP_ACT_ALLOW' },
+    },
+  };
+  writeFileSync(`${folder}/config.json`, JSON.stringify(config));
+}
+
 /** A network namespace of one's own where that is allowed: the cache then has what ADD and DEL need, too. */
 function warmUp(): void {
   const configurations = warmUpConfigurations();
@@ -146,12 +169,16 @@ function warmUp(): void {
     env -u WEFT_AGENT CNI_COMMAND=ADD "$WEFT_WARM_UP/bridge" <'${state}/bridge.json' >'${state}/result' &&
     env -u WEFT_AGENT CNI_COMMAND=DEL "$WEFT_WARM_UP/bridge" <'${state}/bridge.json' || status=1
     kill -TERM $agent; wait $agent || status=1`;
+  const runtime = `WEFT_WRITE_CODE_CACHE=weft-oci "$WEFT_WARM_UP/weft-oci" --root '${state}/oci'`;
+  const container = `
+    ${runtime} create --bundle '${state}/bundle' one && ${runtime} start one 2>/dev/null && ${runtime} delete --force one || status=1`;
   const script = `
     touch '${state}/ns' && unshare --net='${state}/ns' true
-    status=0${calls.join('')}${served}
+    status=0${calls.join('')}${served}${container}
     umount '${state}/ns'; exit $status`;
   try {
     mkdirSync(state);
+    writeWarmUpBundle(`${state}/bundle`);
     for (const one of configurations) writeFileSync(`${state}/${one.type}.json`, JSON.stringify(one));
     writeMembership(`${state}/cache`, {
       ...{ network: 'warm-up', host: 'warm-up', borrowed: [], mtu: 1450 },

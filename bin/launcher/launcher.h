@@ -35,6 +35,9 @@ enum Asked {
 // Hands the request over to the agent of this host. Reads standard input only when an agent is there.
 Asked ask_agent(const Self &self, Input *input, int *status);
 
+// Does what weft-oci is asked for, where it is ordinary. False when that is left to Node, with the words as they are then.
+bool serve_runtime(int *argc, char ***argv);
+
 // Becomes Node. Returns the exit status when it cannot. `half_done`: see kBrokenHalfDone.
 int run_cold(const Self &self, const Input &input, int argc, char **argv, bool half_done);
 

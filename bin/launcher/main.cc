@@ -15,6 +15,9 @@ extern char **environ;
 
 namespace {
 
+// What containerd and Podman execute in runc's place.
+constexpr const char *kRuntime = "weft-oci";
+
 const char *base_name(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash != nullptr ? slash + 1 : path;
@@ -61,6 +64,9 @@ int main(int argc, char **argv) {
   // NODE_OPTIONS and its kin belong to somebody else's program; they must not change how a plugin runs.
   drop_variables("NODE_");
   drop_variables("WEFT_HALF_DONE=");
+
+  const bool is_runtime = strcmp(self.called_as, kRuntime) == 0 || strcmp(self.file, kRuntime) == 0;
+  if (is_runtime && serve_runtime(&argc, &argv)) return 0;
 
   Input input = {nullptr, 0, false};
   int status = 1;

@@ -10,7 +10,7 @@ import {
 import { exec } from '../../runtime/oci/further.ts';
 import { processesOf, updateGroups } from '../../runtime/oci/groups.ts';
 import { MOUNT_OPTIONS } from '../../runtime/oci/mounts.ts';
-import { create, freeze, type Home, kill, remove, start } from '../../runtime/oci/operations.ts';
+import { create, freeze, type Home, kill, remove, start, startFailed } from '../../runtime/oci/operations.ts';
 import { CAPABILITY_NAMES } from '../../runtime/oci/process-steps.ts';
 import { SECCOMP_ACTIONS } from '../../runtime/oci/seccomp.ts';
 import { listKept, load, publicState } from '../../runtime/oci/state.ts';
@@ -69,6 +69,15 @@ const execCommand: Command = async (words, { home }) => {
       };
   const process = options.has('tty') ? { ...asked, terminal: isOn(options, 'tty') } : asked;
   return await exec(home, id, process, { ...filesOf(options), detached: isOn(options, 'detach') });
+};
+
+const startCommand: Command = async (words, { home }) => {
+  const id = idOf(words, 2);
+  // By the launcher, which opened the gate itself: the step that failed, and its errno.
+  const [, step, errno] = words;
+  if (errno === undefined) await start(home, id);
+  else startFailed(home, id, { step: Number(step), errno: Number(errno) });
+  return 0;
 };
 
 const killCommand: Command = async (words, { home }) => {
@@ -132,10 +141,7 @@ const FEATURES = {
 /** By name; each throws OciError or CniError. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   create: createCommand,
-  start: async (words, { home }) => {
-    await start(home, idOf(words));
-    return 0;
-  },
+  start: startCommand,
   state: async (words, { home, out }) => {
     out(json(publicState(home.root, load(home.root, idOf(words)))));
     return 0;

@@ -8,7 +8,7 @@ import { type OciConfig, OciError, readBundle } from './bundle.ts';
 import { bundleSteps } from './bundle-steps.ts';
 import { compileFilter } from './filter.ts';
 import { startAtGate } from './gate.ts';
-import { makeBundleGroups, processesOf, removeGroups, setFrozen } from './groups.ts';
+import { foldersOf, makeBundleGroups, processesOf, removeGroups, setFrozen } from './groups.ts';
 import { runHooks } from './hooks.ts';
 import { namespacesOf } from './namespaces.ts';
 import {
@@ -60,7 +60,7 @@ export async function create(home: Home, id: string, options: CreateOptions): Pr
     const kept = await prepare(home, { ...options, bundle }, config, { id, cgroup, folder });
     pid = kept.pid;
     if (options.pidFile !== undefined) writePid(options.pidFile, pid);
-    keep(home.root, kept);
+    keep(home.root, kept, foldersOf(cgroup));
   } catch (error) {
     if (pid !== undefined) signal(pid, 'SIGKILL');
     await removeGroups(cgroup, PATIENCE);
@@ -162,18 +162,20 @@ export function writePid(file: string, pid: number): void {
   renameSync(`${file}.new`, file);
 }
 
+/** Throws OciError for what was told at the gate: its command cannot be run. */
+export function startFailed(home: Home, id: string, fault: { step: number; errno: number }): never {
+  const steps = decodeSteps(readFileSync(join(folderOf(home.root, id), 'steps')));
+  throw inTheirWords(new StartError(steps, fault.step, fault.errno), steps);
+}
+
 /** Throws OciError when it is not `created`, or its command cannot be run. */
 export async function start(home: Home, id: string): Promise<void> {
   const kept = load(home.root, id);
   const status = statusOf(home.root, kept);
   if (status !== 'created')
     throw new OciError(`cannot start a container that is not created: it is ${status}`);
-  const folder = folderOf(home.root, id);
-  const fault = await startAtGate(folder);
-  if (fault) {
-    const steps = decodeSteps(readFileSync(join(folder, 'steps')));
-    throw inTheirWords(new StartError(steps, fault.step, fault.errno), steps);
-  }
+  const fault = await startAtGate(folderOf(home.root, id));
+  if (fault) startFailed(home, id, fault);
   try {
     const state = stateText(kept, 'running', kept.pid);
     await runHooks('poststart', kept.hooks.poststart, state, kept.bundle);

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from 'node:path';
 import { hostHierarchies } from '../cgroup/cgroups.ts';
 import type { NamespaceKind } from '../container/spec.ts';
+import { briefText } from './brief.ts';
 import { type OciConfig, OciError, type OciHooks, readJson } from './bundle.ts';
 import { GATE } from './bundle-steps.ts';
 
@@ -27,6 +28,7 @@ export interface Kept {
 export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
 
 const STATE = 'state.json';
+const BRIEF = 'brief';
 /** The version of the specification whose words are used here. */
 export const OCI_VERSION = '1.0.2';
 
@@ -49,8 +51,13 @@ export function makeFolder(root: string, id: string): string {
   return folder;
 }
 
-export function keep(root: string, kept: Kept): void {
-  const file = join(folderOf(root, kept.id), STATE);
+/** @param groups folders of its control groups */
+export function keep(root: string, kept: Kept, groups: readonly string[]): void {
+  const folder = folderOf(root, kept.id);
+  const file = join(folder, STATE);
+  const { pid, started, hooks, cgroup } = kept;
+  const brief = briefText({ pid, started, hooks, groups, freezer: freezerOf(cgroup), shown: shownOf(kept) });
+  if (brief !== undefined) writeFileSync(join(folder, BRIEF), brief, { mode: 0o600 });
   writeFileSync(`${file}.new`, JSON.stringify(kept), { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }
@@ -128,14 +135,14 @@ export function stateText(
   });
 }
 
+const shownOf = ({ id, bundle, rootfs, created, annotations }: Kept) => ({
+  ...{ ociVersion: OCI_VERSION, id, bundle, rootfs, created, annotations, owner: '' },
+});
+
 /** What `state` and `list` print: the specification's, and what runc's callers read beside. */
 export function publicState(root: string, kept: Kept) {
-  const { id, pid, bundle, rootfs, created, annotations } = kept;
   const status = statusOf(root, kept);
-  return {
-    ...{ ociVersion: OCI_VERSION, id, pid: status === 'stopped' ? 0 : pid, status },
-    ...{ bundle, rootfs, created, annotations, owner: '' },
-  };
+  return { ...shownOf(kept), pid: status === 'stopped' ? 0 : kept.pid, status };
 }
 
 /** Where the groups of a container are, below the root of every hierarchy. Throws OciError for those of systemd. */
