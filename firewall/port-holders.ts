@@ -13,7 +13,7 @@ export interface HoldingProcess {
 
 export interface PortHolders {
   processes: readonly HoldingProcess[];
-  /** One of the sockets is no process': a tunnel's, or a file system's of the kernel. */
+  /** One of the sockets is no process': it is the kernel's (a tunnel, a file system). */
   kernel: boolean;
 }
 
@@ -34,24 +34,29 @@ export function waitsAt(listener: Listener, port: HostPort): boolean {
 
 /** Who holds a port: reads all sockets of the host and what all processes have open. Throws nothing. */
 export async function holdersOf(host: Pick<Namespace, 'readFile'>, port: HostPort): Promise<PortHolders> {
-  const listeners = port.protocol === 'sctp' ? [] : await readListeners(host, [port.protocol]);
-  return holdersAmong((listeners ?? []).filter((one) => waitsAt(one, port)));
+  const all = port.protocol === 'sctp' ? [] : await readListeners(host, [port.protocol]);
+  const waiting = (all ?? []).filter((one) => waitsAt(one, port));
+  return holdersAmong(waiting, processesWith(waiting));
 }
 
-/** Who has some sockets open. Throws nothing. */
-export function holdersAmong(listeners: readonly Listener[]): PortHolders {
-  const wanted = new Set(listeners.map(({ inode = 0 }) => inode));
-  const found = wanted.size === 0 ? new Map<number, Set<number>>() : processesWith(wanted);
-  const pids = new Set([...found.values()].flatMap((some) => [...some]));
+/** Who has some sockets open, of what processesWith() found. Throws nothing. */
+export function holdersAmong(
+  listeners: readonly Listener[],
+  found: ReadonlyMap<number, ReadonlySet<number>>,
+): PortHolders {
+  const pids = new Set(listeners.flatMap(({ inode = 0 }) => [...(found.get(inode) ?? [])]));
+  const isLost = listeners.some(({ inode = 0 }) => !found.has(inode));
   return {
     processes: [...pids].map(describe),
-    kernel: found.size < wanted.size && target('/proc/self/ns/pid') === ALL_PROCESSES,
+    kernel: isLost && target('/proc/self/ns/pid') === ALL_PROCESSES,
   };
 }
 
-/** By inode of a socket, the processes that have it open. */
-function processesWith(wanted: ReadonlySet<number>): Map<number, Set<number>> {
+/** By inode of a socket, the processes that have it open: looks through all of them once. Throws nothing. */
+export function processesWith(listeners: readonly Listener[]): Map<number, Set<number>> {
+  const wanted = new Set(listeners.map(({ inode = 0 }) => inode));
   const found = new Map<number, Set<number>>();
+  if (wanted.size === 0) return found;
   for (const pid of names('/proc').filter((name) => /^\d+$/.test(name))) {
     for (const fd of names(`/proc/${pid}/fd`)) {
       const inode = Number(/^socket:\[(\d+)\]$/.exec(target(`/proc/${pid}/fd/${fd}`))?.[1]);

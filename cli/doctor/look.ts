@@ -13,6 +13,7 @@ import { listCached } from '../../runtime/cache.ts';
 import type { WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
 import { readConfigurations } from './configurations.ts';
+import { readHeldPorts } from './held-ports.ts';
 import { readMemberships } from './memberships.ts';
 import { probeMembers } from './probe.ts';
 import { readSoftware } from './software.ts';
@@ -57,6 +58,7 @@ export async function examine(
     software: await readSoftware(context, folders),
     memberships,
     probes: await probeMembers(memberships, host, nat.host.links, ambient),
+    heldPorts: readHeldPorts(nat),
     configurations: await readConfigurations({ ambient, path: folders }),
     ...{ now: ambient.now(), started: await startOfMachine(host) },
   };

@@ -3,6 +3,7 @@ import type { Finding } from '../finding.ts';
 import { natFindings } from '../nat/findings.ts';
 import { duplicateAddresses, promisesBroken, wrongNeighbours } from './addresses.ts';
 import { staleConnections } from './connections.ts';
+import { heldPorts } from './held-ports.ts';
 import { attachmentsLacking, attachmentsLeft } from './lacking.ts';
 import { doubledLeases, leakedLeases, unleasedAddresses } from './leases.ts';
 import { duplicateMacs, isolatedPorts, linksDown, linksWithoutOwner, outOfBridge } from './links.ts';
@@ -27,6 +28,7 @@ const CHECKS: readonly ((view: DoctorView) => Finding[])[] = [
   droppedByRules,
   attachmentsLacking,
   staleConnections,
+  heldPorts,
   memberships,
   pathTooNarrow,
   isolatedPorts,

@@ -7,6 +7,7 @@ import type { CachedAttachment } from '../../runtime/cache.ts';
 import type { Sketch } from '../host/snapshot.ts';
 import type { NatView } from '../nat/view.ts';
 import type { Prediction } from '../path/predict.ts';
+import type { HeldPort } from './held-ports.ts';
 
 /** One file of host-local's store. */
 export interface Lease {
@@ -128,6 +129,8 @@ export interface DoctorView {
   software: Software;
   memberships: readonly Membership[];
   probes: readonly Probe[];
+  /** Published ports on which somebody of the host listens. */
+  heldPorts: readonly HeldPort[];
   configurations: readonly Configuration[];
   /** Milliseconds since the epoch. */
   now: number;

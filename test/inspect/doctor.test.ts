@@ -27,7 +27,7 @@ function view(more: Partial<DoctorView>): DoctorView {
       ways: [],
     },
     software: { version: '1', agent: 'absent', agentSocket: '/run/weft/agent.sock', strangers: [] },
-    ...{ memberships: [], probes: [], configurations: [], now: NOW, started: NOW - 1_000_000 },
+    ...{ memberships: [], probes: [], heldPorts: [], configurations: [], now: NOW, started: NOW - 1_000_000 },
     ...more,
   };
 }
