@@ -75,9 +75,8 @@ static void add(char **arg) {
   const unsigned master = if_nametoindex(bridge);
   const int fd = route_socket();
 
-  struct ifinfomsg link = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP};
   const struct ifinfomsg peer = {0};
-  begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link, sizeof link);
+  begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &peer, sizeof peer);
   put(IFLA_IFNAME, host, strlen(host) + 1);
   put(IFLA_MASTER, &master, sizeof master);
   struct rtattr *info = put(IFLA_LINKINFO, NULL, 0);
@@ -89,6 +88,21 @@ static void add(char **arg) {
   end(other);
   end(data);
   end(info);
+  ask(fd);
+
+  // A port of a bridge needs no address of its own.
+  const unsigned char none = IN6_ADDR_GEN_MODE_NONE;
+  begin(RTM_NEWLINK, 0, &peer, sizeof peer);
+  put(IFLA_IFNAME, host, strlen(host) + 1);
+  struct rtattr *families = put(IFLA_AF_SPEC, NULL, 0);
+  struct rtattr *family = put(AF_INET6, NULL, 0);
+  put(IFLA_INET6_ADDR_GEN_MODE, &none, sizeof none);
+  end(family);
+  end(families);
+  ask(fd);
+  struct ifinfomsg link = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+  begin(RTM_NEWLINK, 0, &link, sizeof link);
+  put(IFLA_IFNAME, host, strlen(host) + 1);
   ask(fd);
 
   if (setns(ns, CLONE_NEWNET) != 0) die("setns");

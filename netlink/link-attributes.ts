@@ -91,6 +91,13 @@ export const tunData = new Attributes({
   multiQueue: attribute(7, 'IFLA_TUN_MULTI_QUEUE', bool),
 });
 
+/** Programs that look at frames before anybody else does; only read. */
+export const xdpData = new Attributes({
+  /** XDP_ATTACHED_*: 0 none. */
+  attached: attribute(2, 'IFLA_XDP_ATTACHED', u8),
+  program: attribute(4, 'IFLA_XDP_PROG_ID', u32),
+});
+
 /** The same for a veth's peer as for the link itself, so declared apart. */
 const common = {
   mac: attribute(1, 'IFLA_ADDRESS', mac),
@@ -122,7 +129,16 @@ const linkInfo = new Attributes({
 /** Settings of a link by IPV4_DEVCONF_* (linux/ip.h): what /proc/sys/net/ipv4/conf/<link>/ has as files. */
 const ipv4Settings = new Attributes({ arpNotify: attribute(22, 'IPV4_DEVCONF_ARP_NOTIFY', bool32) });
 const ipv4 = new Attributes({ settings: attribute(1, 'IFLA_INET_CONF', nested(ipv4Settings)) });
-const families = nested(new Attributes({ ipv4: attribute(2, 'AF_INET', nested(ipv4)) }));
+const ipv6 = new Attributes({
+  /** IN6_ADDR_GEN_MODE_* (linux/if_link.h): 0 an address of the link's own from its MAC, 1 none. */
+  addressGeneration: attribute(8, 'IFLA_INET6_ADDR_GEN_MODE', u8),
+});
+const families = nested(
+  new Attributes({
+    ipv4: attribute(2, 'AF_INET', nested(ipv4)),
+    ipv6: attribute(10, 'AF_INET6', nested(ipv6)),
+  }),
+);
 
 const anyText = text(256);
 /** An empty alias takes the alias away (dev_set_alias in net/core/dev.c): then not even a terminator may stand there. */
@@ -147,6 +163,7 @@ export const linkMessage = new Message(
     families: attribute(26, 'IFLA_AF_SPEC', { ...families, read: () => ({}) }),
     extMask: attribute(29, 'IFLA_EXT_MASK', u32),
     linkNetnsId: attribute(37, 'IFLA_LINK_NETNSID', i32),
+    xdp: attribute(43, 'IFLA_XDP', nested(xdpData)),
   }),
 );
 

@@ -76,6 +76,8 @@ export interface Link {
   tun: Values<typeof tunData.table> | undefined;
   /** How it stands in its bridge. */
   port: PortSettings | undefined;
+  /** Number of the XDP program that looks at what comes in (0: several); absent where there is none. */
+  xdp?: number | undefined;
 }
 
 /** Reads one RTM_NEWLINK or RTM_DELLINK; also what a monitor hands over. */
@@ -109,6 +111,7 @@ export function decodeLink(message: RawMessage): Link {
     vrf: found.info?.vrf,
     tun: found.info?.tun,
     port: found.info?.port,
+    ...(found.xdp?.attached ? { xdp: found.xdp.program ?? 0 } : {}),
   };
 }
 
@@ -167,6 +170,8 @@ export interface LinkChanges {
   port?: PortSettings | undefined;
   /** The kernel announces the link's IPv4 addresses whenever it comes up or its MAC is set (ip-sysctl.rst, arp_notify). */
   arpNotify?: boolean | undefined;
+  /** Whether the link gives itself an IPv6 address (fe80::) when it comes up. EAFNOSUPPORT where the kernel has no IPv6. */
+  linkLocal?: boolean | undefined;
 }
 
 function flagsOf({ up, promiscuous, allMulticast }: LinkChanges): { flags: number; change: number } {
@@ -192,7 +197,7 @@ function change(link: LinkRef, changes: LinkChanges): Uint8Array {
   if (changes.rename !== undefined && name !== undefined) {
     throw new RangeError(`rename: want link ${name} given by its index, found its name`);
   }
-  const { mtu, mac, master, alias, txQueueLength, netnsFd, port, arpNotify } = changes;
+  const { mtu, mac, master, alias, txQueueLength, netnsFd, port } = changes;
   return linkMessage.encode(
     RTM_NEWLINK,
     0,
@@ -206,9 +211,17 @@ function change(link: LinkRef, changes: LinkChanges): Uint8Array {
       txQueueLength,
       netnsFd,
       info: port && { slaveKind: 'bridge', port },
-      families: arpNotify === undefined ? undefined : { ipv4: { settings: { arpNotify } } },
+      families: familiesOf(changes),
     },
   );
+}
+
+function familiesOf({ arpNotify, linkLocal }: LinkChanges) {
+  if (arpNotify === undefined && linkLocal === undefined) return undefined;
+  return {
+    ...(arpNotify !== undefined && { ipv4: { settings: { arpNotify } } }),
+    ...(linkLocal !== undefined && { ipv6: { addressGeneration: linkLocal ? 0 : 1 } }),
+  };
 }
 
 /** Deletes a link; ENODEV when there is none. The answer takes an RCU grace period, the deletion does not. */

@@ -74,13 +74,18 @@ t.test('a neighbour that remembers an older owner of the address is told at once
   t.same(await known(), [mac, mac]);
 });
 
-t.test('the bridge keeps its MAC while ports come and go', async (t) => {
+t.test('the bridge keeps its MAC while ports come and go; they have no addresses', async (t) => {
   const world = await makeWorld(t);
   const [a, b] = [await world.container(), await world.container()];
   const mac = async () => (await ip(world.host.netns, 'link', 'show', 'br0'))[0].address;
   await world.add(BRIDGE, a);
   const before = await mac();
   await world.add(BRIDGE, b);
+  const ports = (await ip(world.host.netns, 'addr')).filter(({ master }) => master === 'br0');
+  t.same(
+    ports.map(({ operstate, addr_info }) => ({ operstate, addr_info })),
+    [0, 1].map(() => ({ operstate: 'UP', addr_info: [] })),
+  );
   await world.ok('DEL', BRIDGE, { container: a });
   await world.ok('DEL', BRIDGE, { container: b });
   t.equal(await mac(), before);

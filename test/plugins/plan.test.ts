@@ -27,19 +27,21 @@ const lines = (config: Partial<BridgeConf>, ipam: typeof ANSWER | 'none' = ANSWE
   render(planFor(bridge, input(config), ipam === 'none' ? undefined : ipam), NAMES);
 
 const VETH =
-  'ip link add vethe3stgvlyn2x address e2:05:a5:49:43:2e up master cni0 type veth peer name eth0 address f6:99:ec:c3:32:0b netns c1';
+  'ip link add vethe3stgvlyn2x address e2:05:a5:49:43:2e master cni0 type veth peer name eth0 address f6:99:ec:c3:32:0b netns c1';
+const PORT_UP = ['ip link set vethe3stgvlyn2x addrgenmode none', 'ip link set vethe3stgvlyn2x up'];
 
 t.test('the smallest bridge', async (t) => {
   t.same(lines({}, 'none'), [
     'ip link add cni0 address d2:44:69:13:59:e9 up type bridge',
     VETH,
+    ...PORT_UP,
     'ip -n c1 link set eth0 up',
     "ip link set vethe3stgvlyn2x alias 'weft mynet c1 eth0'",
   ]);
 });
 
 t.test('a gateway for both families', async (t) => {
-  t.same(lines({ isGateway: true }).slice(4), [
+  t.same(lines({ isGateway: true }).slice(6), [
     'ip addr add 10.1.0.1/24 dev cni0',
     'ip -6 addr add fd00:1::1/64 dev cni0 nodad',
     'sysctl -w net/ipv4/ip_forward=1',
@@ -66,8 +68,8 @@ t.test('every option of a port, and of the addresses', async (t) => {
   });
   t.match(all[0], 'type bridge vlan_filtering 1');
   t.equal(all[1], 'ip link set br7 mtu 1400');
-  t.match(all[2], /mtu 1400 up master br7 .* mtu 1400 netns c1$/);
-  t.same(all.slice(5, 9), [
+  t.match(all[2], /mtu 1400 master br7 .* mtu 1400 netns c1$/);
+  t.same(all.slice(7, 11), [
     'bridge link set dev vethe3stgvlyn2x hairpin on isolated on',
     'bridge vlan del dev vethe3stgvlyn2x vid 1',
     'bridge vlan add dev vethe3stgvlyn2x vid 10-20',
@@ -81,7 +83,7 @@ t.test('every option of a port, and of the addresses', async (t) => {
 t.test('a gateway in a VLAN has a link of its own', async (t) => {
   const all = lines({ isGateway: true, vlan: 5 });
   t.match(all[0], 'type bridge vlan_filtering 1');
-  t.same(all.slice(5, 9), [
+  t.same(all.slice(7, 11), [
     'ip link add link cni0 name cni0.5 up type vlan id 5',
     'bridge vlan add dev cni0 vid 5 self',
     'ip addr add 10.1.0.1/24 dev cni0.5',
@@ -109,7 +111,7 @@ t.test('a namespace by path', async (t) => {
   const plan = planFor(bridge, input({}), ANSWER);
   const text = render(plan, { ...NAMES, netns: '/proc/77/ns/net' });
   t.match(text[1], /netns \/proc\/77\/ns\/net$/);
-  t.equal(text[2], 'nsenter --net=/proc/77/ns/net ip link set eth0 up');
+  t.equal(text[4], 'nsenter --net=/proc/77/ns/net ip link set eth0 up');
 });
 
 t.test('ptp', async (t) => {

@@ -37,7 +37,9 @@ t.test("a bridge that is the gateway of this host's subnet; the pool goes by it"
     [
       'ip link add weftbr.7 address b6:02:8e:84:d0:b9 up type bridge',
       'ip link set weftbr.7 mtu 1450',
-      'ip link add vethe3stgvlyn2x address e2:05:a5:49:43:2e mtu 1450 up master weftbr.7 type veth peer name eth0 address f6:99:ec:c3:32:0b mtu 1450 netns c1',
+      'ip link add vethe3stgvlyn2x address e2:05:a5:49:43:2e mtu 1450 master weftbr.7 type veth peer name eth0 address f6:99:ec:c3:32:0b mtu 1450 netns c1',
+      'ip link set vethe3stgvlyn2x addrgenmode none',
+      'ip link set vethe3stgvlyn2x up',
       'ip -n c1 link set eth0 up',
       "ip link set vethe3stgvlyn2x alias 'weft mynet c1 eth0'",
       'ip addr add 10.244.3.1/24 dev weftbr.7',
