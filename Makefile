@@ -9,7 +9,7 @@ BIN := node_modules/.bin
 # Node's headers, where they lie beside this Node; otherwise node-gyp fetches them.
 NODE_PREFIX := $(shell node -p "path.dirname(path.dirname(process.execPath))")
 NODE_DIR := $(if $(wildcard $(NODE_PREFIX)/include/node/node.h),--nodedir=$(NODE_PREFIX))
-SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime inspect agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h')
+SOURCES := $(shell find netlink cni plan firewall ipam cluster plugins runtime inspect agent cli bin scripts -name '*.ts' -o -name '*.cjs' -o -name '*.cc' -o -name '*.h') $(wildcard examples/*)
 
 .DEFAULT_GOAL := build
 ifndef V
@@ -55,6 +55,11 @@ format: node_modules/.installed ## format the sources
 test: build ## install what is missing, build, run all tests (root; simulated hosts, real containerd and Podman)
 	scripts/install-packages.sh test
 	$(BIN)/tap run -R $(BIN)/tsx -r scripts/test-report.ts
+
+test-machine: build ## what this kernel may lack (VLANs, VRFs, cgroup v2 alone, ...), tested in virtual machines with Debian's kernel (root; minutes with KVM)
+	scripts/install-packages.sh test
+	scripts/install-packages.sh machine
+	$(BIN)/tap run -j 1 -t 1800 -R $(BIN)/tsx -r scripts/test-report.ts test/machine/*.machine.ts
 
 demo: build ## containers on a bridge, on two hosts with a tunnel, and one taken apart, all simulated; show each step, take it away again (root)
 	scripts/install-packages.sh demo

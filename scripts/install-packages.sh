@@ -3,6 +3,7 @@
 #   build  compile the native part
 #   demo   build, and what `weft demo` runs
 #   test   demo, and what the tests run: tools to look at a network with, other people's plugins, runtimes and libraries
+#   machine  test machines: qemu, and what makes an initramfs
 #   bench  demo, the plugins that are compared with, and what traces
 set -euo pipefail
 
@@ -15,11 +16,13 @@ test=("${demo[@]}" ipset conntrack strace jq procps bird2
   containerd runc podman conmon busybox-static skopeo umoci etcd-server etcd-client openssl systemd dbus firewalld dnsmasq-base udhcpd lxcfs passt slirp4netns)
 # shellcheck disable=SC2034
 bench=("${demo[@]}" containernetworking-plugins ipset bpftrace runc crun busybox-static)
+# shellcheck disable=SC2034
+machine=(qemu-system-x86 kmod busybox-static)
 
 case "${1-}" in
-build | demo | test | bench) declare -n wanted=$1 ;;
+build | demo | test | bench | machine) declare -n wanted=$1 ;;
 *)
-  echo "usage: ${0##*/} build|demo|test|bench" >&2
+  echo "usage: ${0##*/} build|demo|test|bench|machine" >&2
   exit 2
   ;;
 esac
