@@ -10,6 +10,7 @@ import {
   copyFileSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -93,7 +94,16 @@ function placeFiles(): void {
   copyFileSync(path.join(root, 'build/Release/weft-launcher'), launcher);
   copyFileSync(path.join(root, 'build/Release/weft-monitor'), path.join(out, 'weft-monitor'));
   copyFileSync(path.join(root, 'build/Release/weft-seccomp'), path.join(out, 'weft-seccomp'));
+  writeFileSync(path.join(out, 'weft-examples.json'), JSON.stringify(examples()));
   for (const name of [...PLUGIN_NAMES, 'weft-oci']) linkSync(launcher, path.join(out, name));
+}
+
+/** The texts of examples/, by name: `weft demo` shows them. */
+function examples(): Record<string, string> {
+  const folder = path.join(root, 'examples');
+  const files = readdirSync(folder).filter((file) => file.endsWith('.conflist'));
+  const read = (file: string) => readFileSync(path.join(folder, file), 'utf8');
+  return Object.fromEntries(files.map((file) => [path.basename(file, '.conflist'), read(file)]));
 }
 
 /** Of containers-common, the profile that Podman and others keep. */

@@ -219,7 +219,7 @@ const rm = buildCommand<{ force?: boolean }, string[], WeftContext>({
 const gc = buildCommand<{ json?: boolean }, [], WeftContext>({
   loader: async () => (await import('./end.ts')).gc,
   parameters: { flags: { json: jsonFlag } },
-  docs: { brief: 'Remove what containers left behind whose monitor or maker was killed' },
+  docs: { brief: 'Remove what is left of containers and demonstrations whose maker or monitor was killed' },
 });
 
 const stats = buildCommand<StatsFlags, string[], WeftContext>({

@@ -81,7 +81,8 @@ export async function rm(this: WeftContext, flags: { force?: boolean }, ...names
 }
 
 export async function gc(this: WeftContext, flags: { json?: boolean }): Promise<void> {
-  const gone = await collect(makerFrom(this));
+  const { collectAbandoned } = await import('../demo/abandoned.ts');
+  const gone = [...(await collect(makerFrom(this))), ...(await collectAbandoned())];
   if (flags.json) this.terminal.out(`${JSON.stringify({ removed: gone })}\n`);
   else
     this.terminal.out(

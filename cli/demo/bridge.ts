@@ -1,17 +1,18 @@
 /** `weft demo bridge`: the main job, from an empty host to an empty host, with everything shown. */
 import { existsSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Result } from '../../cni/types.ts';
 import { parseResult } from '../../cni/versions.ts';
 import { loadNetworkFile } from '../../runtime/conf-dir.ts';
 import { type NetworkList, parseNetworkList } from '../../runtime/conflist.ts';
 import { knownVersion } from '../../runtime/version.ts';
-import { UsageError, type WeftContext } from '../context.ts';
+import type { WeftContext } from '../context.ts';
 import { describeResult } from '../net/result.ts';
 import { describePlan } from '../plan/command.ts';
 import { dryRun } from '../plan/dry-run.ts';
 import { openBridgeLab, UPLINK } from './bridge-lab.ts';
+import { exampleNetwork } from './example.ts';
 import { interrupted } from './interruption.ts';
 import type { Lab } from './lab.ts';
 import { expectNothingLeft, linksOf, natState } from './leftovers.ts';
@@ -81,16 +82,12 @@ async function demoNetwork(
   file: string | undefined,
   backend: DemoFlags['backend'],
 ): Promise<NetworkList> {
-  const example = resolve(home, '../../examples/bridge.conflist');
-  if (file === undefined && !existsSync(example)) {
-    throw new UsageError(`the example ${example} is not here: give a CONFLIST to show`);
-  }
-  const list = await loadNetworkFile(file ?? example);
+  const list = file === undefined ? await exampleNetwork(home, 'bridge') : await loadNetworkFile(file);
   knownVersion(list);
   if (backend === undefined) return list;
   const value = JSON.parse(list.json) as { plugins: Record<string, unknown>[] };
   for (const plugin of value.plugins) if (plugin.ipMasq) plugin.ipMasqBackend = backend;
-  return await parseNetworkList(JSON.stringify(value), list.file ?? 'the configuration');
+  return { ...list, ...(await parseNetworkList(JSON.stringify(value), list.file ?? 'the configuration')) };
 }
 
 async function show(demo: Demo, { keep }: DemoFlags): Promise<void> {
@@ -218,6 +215,7 @@ async function takeAway({ lab, progress }: Demo): Promise<void> {
 }
 
 function tellHowToEnter({ lab, progress, weft }: Demo): void {
+  lab.keep();
   progress.title('The simulated hosts are left standing (--keep)');
   progress.quote([
     `source ${lab.folder}/environment       # weft's folders of the simulated host`,

@@ -9,6 +9,7 @@ import process from 'node:process';
 import type { Ambient, RunOptions, RunResult } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { createNamespace, removeNamespace } from '../../netlink/namespace.ts';
+import { claim, collectAbandoned, PREFIX } from './abandoned.ts';
 import type { Daemon } from './daemon.ts';
 
 /** Longer than anything here takes. Milliseconds. */
@@ -53,12 +54,14 @@ export class Lab {
   readonly #env: Record<string, string>;
   readonly #running = new Set<Promise<unknown>>();
   readonly #daemons: Daemon[] = [];
+  readonly #release: () => void;
   #closed = false;
 
   private constructor(ambient: Ambient, home: string, options: LabOptions) {
     this.#ambient = ambient;
     this.#options = options;
-    this.folder = mkdtempSync(join(tmpdir(), 'weft-demo-'));
+    this.folder = mkdtempSync(join(tmpdir(), PREFIX));
+    this.#release = claim(this.folder);
     this.#env = { PATH: ambient.env.PATH || '/usr/sbin:/usr/bin:/sbin:/bin', CNI_PATH: home };
   }
 
@@ -68,6 +71,9 @@ export class Lab {
       throw new CniError(ErrorCode.kernel, 'the demonstration needs root, to make network namespaces');
     }
     for (const program of options.needs) await need(ambient, program);
+    for (const folder of await collectAbandoned()) {
+      ambient.log(`${folder} is taken away: its demonstration was killed`);
+    }
     const lab = new Lab(ambient, home, options);
     try {
       mkdirSync(join(lab.folder, 'ns'), { mode: 0o700 });
@@ -196,7 +202,13 @@ export class Lab {
   async close(): Promise<void> {
     await this.stop();
     for (const place of this.#options.places) await removeNamespace(this.netns(place));
+    this.#release();
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** Leaves everything standing when this process ends. */
+  keep(): void {
+    this.#release();
   }
 
   #refuseClosed(): void {

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { makeGround } from '../runtime/fake-plugins.ts';
-import { execIn } from '../support/host.ts';
+import { exec, execIn } from '../support/host.ts';
 
 const WEFT = join(import.meta.dirname, '../../dist/bin/weft');
 
@@ -147,4 +147,23 @@ t.test('what cannot be shown is told, and nothing is made', async (t) => {
     /bridge\.conflist has no network between hosts: wanted a plugin of type vxlan or routed/,
   );
   t.same(readdirSync(tmp), []);
+});
+
+t.test('killed, it leaves what weft gc takes away; what was left standing stays', async (t) => {
+  const { tmp, env } = place(t);
+  const killed = await demo(env, ['--backend', 'routed'], (all, kill) => {
+    if (all.includes('Packets')) kill('SIGKILL');
+  });
+  t.equal(killed.status, null);
+  const [left] = readdirSync(tmp);
+  t.not(processesOf(tmp).length, 0, 'agents outlive it');
+  const standing = join(tmp, 'weft-demo-standing');
+  mkdirSync(join(standing, 'ns'), { recursive: true });
+  const { stdout } = await exec(WEFT, ['gc'], { env: { ...env, WEFT_RUN_DIR: join(tmp, 'run') } });
+  t.equal(stdout, `removed ${tmp}/${left}`);
+  t.same(
+    readdirSync(tmp).filter((name) => name !== 'run'),
+    ['weft-demo-standing'],
+  );
+  t.same(processesOf(tmp), []);
 });

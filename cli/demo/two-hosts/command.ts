@@ -1,13 +1,14 @@
 /** `weft demo two-hosts`: a network between hosts, from nothing to nothing, with everything shown that makes it work. */
 import { chmodSync, existsSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Backend, ClusterNetwork } from '../../../cluster/network.ts';
 import { CniError, ErrorCode } from '../../../cni/errors.ts';
 import { loadNetworkFile } from '../../../runtime/conf-dir.ts';
 import type { NetworkList } from '../../../runtime/conflist.ts';
 import { knownVersion } from '../../../runtime/version.ts';
-import { UsageError, type WeftContext } from '../../context.ts';
+import type { WeftContext } from '../../context.ts';
 import { table } from '../../table.ts';
+import { exampleNetwork } from '../example.ts';
 import { interrupted } from '../interruption.ts';
 import type { Program } from '../lab.ts';
 import { Progress } from '../progress.ts';
@@ -45,7 +46,9 @@ export async function demoTwoHosts(
   if (!existsSync(weft)) {
     throw new CniError(ErrorCode.program, `there is no executable ${weft}: run "make build" first`);
   }
-  const { list, network } = await readNetwork(file ?? exampleOf(this.home, flags.backend));
+  const { list, network } = await readNetwork(
+    file === undefined ? await exampleNetwork(this.home, flags.backend) : await loadNetworkFile(file),
+  );
   const progress = new Progress(this.terminal);
   // From before the first namespace: an interruption meanwhile is seen when the lab stands.
   const interruption = interrupted(this.terminal);
@@ -74,15 +77,8 @@ export async function demoTwoHosts(
   return undefined;
 }
 
-function exampleOf(home: string, backend: Backend): string {
-  const example = resolve(home, '../../examples', `${backend}.conflist`);
-  if (existsSync(example)) return example;
-  throw new UsageError(`the example ${example} is not here: give a CONFLIST to show`);
-}
-
-async function readNetwork(file: string): Promise<{ list: NetworkList; network: ClusterNetwork }> {
+async function readNetwork(list: NetworkList): Promise<{ list: NetworkList; network: ClusterNetwork }> {
   const { clusterNetworkOf } = await import('../../../plugins/cluster-network.ts');
-  const list = await loadNetworkFile(file);
   knownVersion(list);
   for (const plugin of list.plugins) {
     const network = clusterNetworkOf({ ...plugin, name: list.name });
@@ -90,7 +86,7 @@ async function readNetwork(file: string): Promise<{ list: NetworkList; network: 
   }
   throw new CniError(
     ErrorCode.invalidConfig,
-    `${file} has no network between hosts: wanted a plugin of type vxlan or routed`,
+    `${list.file ?? list.name} has no network between hosts: wanted a plugin of type vxlan or routed`,
   );
 }
 
@@ -150,6 +146,7 @@ async function takeAway({ cluster, progress }: Demo): Promise<void> {
 
 /** A script that takes everything away, because there is more than a person wants to type. */
 function leaveStanding({ cluster: { lab, hosts }, progress, weft }: Demo): void {
+  lab.keep();
   const remove = join(lab.folder, 'remove');
   const script = [
     '#!/bin/sh',
