@@ -92,11 +92,18 @@ const u32Options = new Attributes({
   ),
 });
 
+/** A program; only read. */
+const bpfOptions = new Attributes({
+  name: attribute(7, 'TCA_BPF_NAME', text(256)),
+  program: attribute(11, 'TCA_BPF_ID', u32),
+});
+
 export const filterMessage = new Message(
   tcmsg,
   new Attributes({
     kind: attribute(1, 'TCA_KIND', text(16)),
     u32: attribute(2, 'TCA_OPTIONS', nested(u32Options, 0), ['kind', 'u32']),
+    bpf: attribute(2, 'TCA_OPTIONS', nested(bpfOptions, 0), ['kind', 'bpf']),
   }),
 );
 
@@ -218,6 +225,34 @@ function list<T>(link: number, hook: FilterHook, decode: (messages: readonly Raw
 /** Filters of u32 at one hook of a link, in the order in which they are asked; none where there is no clsact. */
 export const listFilters = (link: number, hook: FilterHook): Op<FoundFilter[]> =>
   list(link, hook, (messages) => messages.flatMap(decodeFilters));
+
+/** What looks at packets at a hook of a link, of whatever kind. */
+export interface Classifier {
+  /** `u32`, `flower`, `bpf`, ... */
+  kind: string;
+  /** Of a program. */
+  program?: { id: number; name: string };
+  /** Index of the link that sends the packet instead. */
+  redirect?: number;
+}
+
+/** One for each filter of a link's hook. */
+export const listClassifiers = (link: number, hook: FilterHook): Op<Classifier[]> =>
+  list(link, hook, (messages) =>
+    messages.flatMap((message): Classifier[] => {
+      const { kind = '', u32: plain, bpf } = filterMessage.read(message.payload).attributes;
+      // Kinds are listed by themselves, too, and hash tables of u32.
+      if (kind === 'u32' ? !plain?.selector : kind === 'bpf' ? !bpf : false) return [];
+      const redirect = plain?.actions?.first?.mirred?.parameters?.ifindex;
+      return [
+        {
+          kind,
+          ...(bpf ? { program: { id: bpf.program ?? 0, name: bpf.name ?? '' } } : {}),
+          ...(redirect ? { redirect } : {}),
+        },
+      ];
+    }),
+  );
 
 /** Whether there is any filter, of whatever kind. */
 export const hasFilters = (link: number, hook: FilterHook): Op<boolean> =>

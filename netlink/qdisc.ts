@@ -183,12 +183,13 @@ export function deleteFilterPlace(link: number): Op<void> {
   );
 }
 
-/** Queueing disciplines of one link. */
-export function listQdiscs(link: number): Op<Qdisc[]> {
-  const request = qdiscMessage.encode(RTM_GETQDISC, NLM_F_DUMP, { index: link }, {});
+/** Queueing disciplines of one link, or of all. */
+export function listQdiscs(link?: number): Op<Qdisc[]> {
+  const request = qdiscMessage.encode(RTM_GETQDISC, NLM_F_DUMP, { index: link ?? 0 }, {});
   return operation('route', qdiscMessage, [request], {
-    what: `list queueing disciplines of link ${link}`,
-    decode: (messages) => messages.map(decodeQdisc).filter((found) => found.link === link),
+    what: link === undefined ? 'list queueing disciplines' : `list queueing disciplines of link ${link}`,
+    decode: (messages) =>
+      messages.map(decodeQdisc).filter((found) => link === undefined || found.link === link),
   });
 }
 

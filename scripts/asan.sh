@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the tests of netlink/ with the native core built under AddressSanitizer and UndefinedBehaviorSanitizer.
+# Runs the tests of netlink/, and of inspect/observe, which uses its sockets and tracing, with the native core built under
+# AddressSanitizer and UndefinedBehaviorSanitizer.
 # Works on a copy, so that the ordinary build stays as it is. Needs root, g++ with libasan, and `npm ci` done.
 set -eu
 
@@ -8,8 +9,11 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 
 mkdir "$copy/test"
-cp -r "$root/netlink" "$copy/netlink"
-cp -r "$root/test/netlink" "$root/test/support" "$copy/test"
+# With all that the tests import.
+for folder in netlink cni plan firewall ipam plugins cluster runtime agent inspect cli; do
+  cp -r "$root/$folder" "$copy/$folder"
+done
+cp -r "$root/test/netlink" "$root/test/inspect" "$root/test/support" "$copy/test"
 cp "$root/package.json" "$root/tsconfig.json" "$copy"
 ln -s "$root/node_modules" "$copy/node_modules"
 
@@ -30,7 +34,7 @@ preload=$(g++ -print-file-name=libasan.so)
 
 cd "$copy"
 status=0
-for test in ${*:-test/netlink/*.test.ts}; do
+for test in ${*:-test/netlink/*.test.ts test/inspect/observe*.test.ts}; do
   if LD_PRELOAD=$preload TAP_TIMEOUT=300 node --import=tsx "$test" >"$copy/log" 2>&1; then
     echo "ok      $test ($(grep -c '^ *ok ' "$copy/log") assertions)"
   else

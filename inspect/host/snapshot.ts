@@ -16,7 +16,9 @@ import { listRoutes, type Route } from '../../netlink/route.ts';
 import { listRules, type PolicyRule } from '../../netlink/rule.ts';
 import type { Ruleset } from '../ruleset/model.ts';
 
+import { type LinkProgram, readPrograms } from './programs.ts';
 import { readSysctls, type Sysctls } from './sysctls.ts';
+import { readVirtualServices, type VirtualService } from './virtual-services.ts';
 
 /** The part that is cheap, and is read of every namespace: who is where. */
 export interface Sketch {
@@ -39,6 +41,10 @@ export interface Snapshot extends Sketch {
   sysctls: Sysctls;
   ruleset: Ruleset;
   connections: readonly Connection[];
+  /** What stands on links and decides over packets in ways that nobody can read; absent where there is none, or it was not looked for. */
+  programs?: readonly LinkProgram[] | undefined;
+  /** Services of IPVS, which sends what is for them elsewhere. */
+  services?: readonly VirtualService[] | undefined;
   /** Absent where the sockets could not be read: then nobody knows who listens. */
   listeners?: readonly Listener[] | undefined;
 }
@@ -82,6 +88,8 @@ export async function takeSnapshot(
     ruleset: await readRuleset(ns),
     connections: await readConnections(ns),
     listeners: await readListeners(ns),
+    programs: await readPrograms(ns, found),
+    services: await readVirtualServices(ns),
   };
 }
 

@@ -5,6 +5,7 @@ import { tooLarge } from './fit.ts';
 import { runHook } from './hooks.ts';
 import { resolve } from './neighbours.ts';
 import type { Packet } from './packet.ts';
+import { atLink } from './programs.ts';
 import { lookUp } from './routing.ts';
 import { segmentBehind, whoseMac } from './segment.ts';
 import { drop, type End, linkByIndex, pass, placeWords, type Step, type Walk } from './world.ts';
@@ -98,7 +99,9 @@ function toHost({ walk, snapshot, bridge, port }: At, packet: Packet): Step {
     kind: 'bridge',
     ...{ bridge: bridge.name, in: port?.name ?? '', out: bridge.name },
   });
-  return { at: 'input', namespace: snapshot.identity, link: bridge, packet: asked.packet };
+  const handed = atLink(walk, snapshot.identity, bridge, asked.packet, 'ingress');
+  if ('end' in handed) return handed.end;
+  return { at: 'input', namespace: snapshot.identity, link: bridge, packet: handed.packet };
 }
 
 function toPort(at: At, out: Link, how: string, first: Packet): Step {

@@ -3,15 +3,19 @@ import type { Link } from '../../netlink/link.ts';
 import { frameEnters, frameFromHost } from './bridge.ts';
 import { tooLarge } from './fit.ts';
 import type { Packet } from './packet.ts';
+import { atLink } from './programs.ts';
 import { type Endpoint, isBridgeMode, macvlansOn, masterOf } from './segment.ts';
 import { encapsulate } from './tunnel.ts';
 import { drop, type End, otherEnd, pass, placeWords, type Step, type Walk } from './world.ts';
 
 type At<K extends Step['at']> = Extract<Step, { at: K }>;
 
-export function transmit(walk: Walk, { namespace, link, packet }: At<'transmit'>): Step {
-  if (!link.up) return down(walk, namespace, link, packet);
-  if (link.loopback) return { at: 'input', namespace, link, packet };
+export function transmit(walk: Walk, { namespace, link, packet: first }: At<'transmit'>): Step {
+  if (!link.up) return down(walk, namespace, link, first);
+  if (link.loopback) return { at: 'input', namespace, link, packet: first };
+  const asked = atLink(walk, namespace, link, first, 'egress');
+  if ('end' in asked) return asked.end;
+  const { packet } = asked;
   pass(walk, namespace, packet, `out through ${link.name}${link.kind === 'veth' ? '' : kindWords(link)}`, {
     kind: 'link',
     ...{ link: link.name, direction: 'out', mtu: link.mtu, length: packet.length },
@@ -92,12 +96,15 @@ function macvlanOn({ world }: Walk, lower: Endpoint, mac: string | undefined): E
   return mac === undefined ? undefined : macvlansOn(world, lower).find(({ link }) => link.mac === mac);
 }
 
-export function receive(walk: Walk, { namespace, link, packet }: At<'receive'>): Step {
-  if (!link.up) return down(walk, namespace, link, packet);
-  pass(walk, namespace, packet, `in by ${link.name}`, {
+export function receive(walk: Walk, { namespace, link, packet: first }: At<'receive'>): Step {
+  if (!link.up) return down(walk, namespace, link, first);
+  pass(walk, namespace, first, `in by ${link.name}`, {
     kind: 'link',
-    ...{ link: link.name, direction: 'in', mtu: link.mtu, length: packet.length },
+    ...{ link: link.name, direction: 'in', mtu: link.mtu, length: first.length },
   });
+  const asked = atLink(walk, namespace, link, first, 'ingress');
+  if ('end' in asked) return asked.end;
+  const { packet } = asked;
   const master = masterOf(walk.world, namespace, link);
   if (master?.kind === 'bridge') return frameEnters(walk, namespace, link, master, packet);
   const { destination } = packet.frame;

@@ -5,6 +5,7 @@ import { deliver } from './delivery.ts';
 import { runHook } from './hooks.ts';
 import { resolve } from './neighbours.ts';
 import { type Packet, tupleWords } from './packet.ts';
+import { virtualService } from './programs.ts';
 import { localhost6, reverseProblem } from './reverse-path.ts';
 import { isLocal, lookUp, type RouteDecision, sourceFor } from './routing.ts';
 import { drop, type End, pass, placeWords, type Step, type Walk } from './world.ts';
@@ -85,11 +86,6 @@ export function input(walk: Walk, snapshot: Snapshot, link: Link, first: Packet)
   if (stray) return stray;
   // A bridge has asked these rules already, and the host's own packets through loopback keep their conversation.
   if (packet.bridged === undefined) {
-    if (!link.loopback) {
-      const early = runHook(walk, { snapshot, hook: 'ingress', packet, iif: link }, 'netdev');
-      if ('end' in early) return early.end;
-      packet = early.packet;
-    }
     const asked = runHook(walk, { snapshot, hook: 'prerouting', packet, iif: link });
     if ('end' in asked) return asked.end;
     packet = asked.packet;
@@ -110,7 +106,8 @@ export function input(walk: Walk, snapshot: Snapshot, link: Link, first: Packet)
 function inward(here: Here, link: Link, packet: Packet): Step {
   const { walk, snapshot } = here;
   const asked = runHook(walk, { snapshot, hook: 'input', packet, iif: link, physin: portOf(here, packet) });
-  return 'end' in asked ? asked.end : deliver(here, asked.packet);
+  if ('end' in asked) return asked.end;
+  return virtualService(walk, snapshot.identity, asked.packet) ?? deliver(here, asked.packet);
 }
 
 function portOf({ snapshot }: Here, { bridged }: Packet): Link | undefined {

@@ -65,7 +65,7 @@ export function lookUp(snapshot: Snapshot, question: RouteQuestion): RouteDecisi
   const family = question.tuple.family === 4 ? AF_INET : AF_INET6;
   const rules = snapshot.policy.filter((rule) => rule.family === family);
   for (let at = 0; at < rules.length; at += 1) {
-    const rule = rules[at];
+    const rule = ofVrf(snapshot, rules[at], question);
     if (rule === undefined || !ruleMatches(rule, question)) continue;
     if (rule.action === 'goto') {
       const next = rules.findIndex(({ priority }) => priority === rule.target);
@@ -78,6 +78,23 @@ export function lookUp(snapshot: Snapshot, question: RouteQuestion): RouteDecisi
     if (found !== undefined) return found;
   }
   return { kind: 'none', choices: [] };
+}
+
+/** A rule for links of VRFs names no table: it is that of the VRF (net/l3mdev/l3mdev.c). Undefined: it is about none of this packet's. */
+function ofVrf(
+  { links }: Snapshot,
+  rule: PolicyRule | undefined,
+  { iif, oif }: RouteQuestion,
+): PolicyRule | undefined {
+  if (!rule?.l3mdev) return rule;
+  for (const name of [oif, iif]) {
+    const link = links.find((one) => one.name === name);
+    const device = [link, links.find(({ index }) => index === link?.master)].find(
+      (one) => one?.kind === 'vrf',
+    );
+    if (device?.vrf?.table !== undefined) return { ...rule, table: device.vrf.table };
+  }
+  return undefined;
 }
 
 /** What IPv4 has no routes for in its tables, but knows (ip_route_output_key_hash_rcu); IPv6 has them there. */
@@ -101,8 +118,7 @@ function ruleMatches(rule: PolicyRule, { tuple, iif, oif, mark = 0 }: RouteQuest
       (tuple.protocol !== undefined && protocolNumber(tuple.protocol) === rule.ipProtocol)) &&
     between(tuple.sourcePort, rule.sourcePorts) &&
     between(tuple.destinationPort, rule.destinationPorts) &&
-    rule.tos === 0 &&
-    !rule.l3mdev;
+    rule.tos === 0;
   return matches !== rule.not;
 }
 

@@ -33,6 +33,8 @@ export interface Namespaced {
   tables?: readonly Table[];
   connections?: readonly Connection[];
   listeners?: Snapshot['listeners'];
+  programs?: Snapshot['programs'];
+  services?: Snapshot['services'];
 }
 
 const TYPES = [
@@ -229,6 +231,8 @@ function snapshotOf(name: string, spec: Namespaced, all: Readonly<Record<string,
     ruleset: { tables: spec.tables ?? [], unread: [] },
     connections: spec.connections ?? [],
     listeners: spec.listeners,
+    programs: spec.programs,
+    services: spec.services,
   };
 }
 
@@ -326,4 +330,27 @@ export function table(
   family: Table['family'] = 'inet',
 ): Table {
   return { variant: 'nftables', family, name, chains, sets: new Map(sets.map((set) => [set.name, set])) };
+}
+
+/** A client, a router with rules, a server. */
+export function routed(router: Namespaced = {}, server: Namespaced = {}, client: Namespaced = {}) {
+  return worldOf({
+    client: {
+      links: { eth0: { peer: 'router:left' } },
+      addresses: { eth0: ['10.0.1.2/24', 'fd01::2/64'] },
+      routes: ['default via 10.0.1.1 dev eth0', 'default via fd01::1 dev eth0'],
+      ...client,
+    },
+    router: {
+      links: { left: { peer: 'client:eth0' }, right: { peer: 'server:eth0' } },
+      addresses: { left: ['10.0.1.1/24', 'fd01::1/64'], right: ['10.0.2.1/24', 'fd02::1/64'] },
+      ...router,
+    },
+    server: {
+      links: { eth0: { peer: 'router:right' } },
+      addresses: { eth0: ['10.0.2.2/24', 'fd02::2/64'] },
+      routes: ['default via 10.0.2.1 dev eth0', 'default via fd02::1 dev eth0'],
+      ...server,
+    },
+  });
 }
