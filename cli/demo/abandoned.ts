@@ -58,18 +58,19 @@ async function takeAway(folder: string): Promise<void> {
   const pins = names(join(folder, 'ns')).map((name) => join(folder, 'ns', name));
   const namespaces = new Set(pins.flatMap((pin) => identity(pin) ?? []));
   const groups = cgroupsOf(basename(folder));
-  await endAll(() => [...processesIn(namespaces), ...groups.flatMap(members)]);
+  await endAll(() => [...processesOf(folder, namespaces), ...groups.flatMap(members)]);
   // The deepest first.
   for (const group of groups) rmdirSync(group);
   for (const pin of pins) await removeNamespace(pin);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
 
-/** Kills whom `look` finds, until it finds nobody: who was killed may have started somebody before. */
+/** Kills whom `look` finds, until it finds nobody twice: who was killed may have started somebody before. */
 async function endAll(look: () => number[]): Promise<void> {
-  for (let waited = 0; waited < PATIENCE; waited += STEP) {
+  for (let waited = 0, empty = 0; waited < PATIENCE; waited += STEP) {
     const found = look();
-    if (found.length === 0) return;
+    empty = found.length === 0 ? empty + 1 : 0;
+    if (empty === 2) return;
     for (const pid of found) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -82,12 +83,25 @@ async function endAll(look: () => number[]): Promise<void> {
   throw new CniError(ErrorCode.io, `processes of a demonstration do not end: ${look().join(' ')}`);
 }
 
-/** Processes whose network namespace is one of these; dead ones that nobody waited for have none. */
-function processesIn(namespaces: ReadonlySet<string>): number[] {
+/** Processes whose network namespace is one of these, or that are about to enter one; dead ones that nobody waited for have none. */
+function processesOf(folder: string, namespaces: ReadonlySet<string>): number[] {
   return names('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .filter((name) => namespaces.has(identity(`/proc/${name}/ns/net`) ?? ''))
+    .filter(
+      (pid) =>
+        namespaces.has(identity(`/proc/${pid}/ns/net`) ?? '') ||
+        commandOf(pid).startsWith(`nsenter\0--net=${folder}/`),
+    )
     .map(Number);
+}
+
+/** Its words, each with a NUL behind it; empty when it is gone. */
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function identity(file: string): string | undefined {
