@@ -65,12 +65,22 @@ async function joinedOne(
   let summary: NetworkSummary | undefined;
   for (let waited = 0; waited < PATIENCE; waited += STEP) {
     summary = (await askNetworks(paths)).networks.find((one) => one.name === network);
-    const isSpeaking = summary?.sessions?.every(({ state }) => state === 'Established') ?? true;
     const knowsAll = summary?.members.length === cluster.hosts.length;
-    if (summary?.joined && knowsAll && isSpeaking && summary.mtu && summary.problems.length === 0)
+    if (summary?.joined && knowsAll && isSpeaking(summary) && summary.mtu && summary.problems.length === 0)
       return summary;
     await new Promise((resolve) => setTimeout(resolve, STEP));
   }
   const words = summary === undefined ? 'its agent does not answer' : JSON.stringify(summary);
   throw new CniError(ErrorCode.program, `${name} did not join network ${network}`, words);
+}
+
+/** Whether all sessions stand that there will be: with all other hosts, or, where it speaks with reflectors, with these. */
+function isSpeaking({ sessions, members, host }: NetworkSummary): boolean {
+  if (sessions === undefined) return true;
+  const peers = new Set(sessions.map(({ peer }) => peer));
+  const others = members.map((member) => member.host).filter((name) => name !== host);
+  const isMesh = others.some((name) => peers.has(name));
+  // What is not configured yet has no session: none at all would do otherwise.
+  if (peers.size === 0 || (isMesh && !others.every((name) => peers.has(name)))) return false;
+  return sessions.every(({ established }) => established);
 }
