@@ -1,4 +1,5 @@
 /** Starts weft-monitor for a container: after this the container is made, and its command waits for `start`. */
+import { writeFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { errnoName } from '../../netlink/errno.ts';
@@ -56,9 +57,8 @@ export async function createContainer(
   env: Readonly<Record<string, string | undefined>>,
   streams: readonly ('ignore' | 'inherit' | 'pipe' | number)[] = ['ignore', 'ignore', 'ignore', 'pipe'],
 ): Promise<Created> {
-  const { writeFile } = await import('node:fs/promises');
   const { spawn } = await import('node:child_process');
-  await writeFile(`${folder}/steps`, encodeSteps(steps), { mode: 0o600 });
+  writeFileSync(`${folder}/steps`, encodeSteps(steps), { mode: 0o600 });
   const child = spawn(monitor, [folder], {
     detached: true,
     stdio: [...streams],
