@@ -94,7 +94,7 @@ async function run(
     import('../../inspect/ruleset/read.ts'),
     import('../../netlink/namespace.ts'),
   ]);
-  const door = openDoor();
+  const door = openDoor(() => true);
   const gathered = await gather({
     door,
     readRuleset: (ns) => readRuleset(ns, ambient),

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { listAddresses } from '../../netlink/address.ts';
 import type { Door, Namespace } from '../../netlink/door.ts';
 import { type Link, listLinks } from '../../netlink/link.ts';
+import { tolerating } from '../../netlink/message.ts';
 import { namespaceId } from '../../netlink/namespace-id.ts';
 import { type FoundNamespace, findNamespaces } from './namespaces.ts';
 import type { Sketch } from './snapshot.ts';
@@ -24,10 +25,9 @@ export async function survey(door: Door, more: readonly string[] = []): Promise<
     const sketch = await look(door, one);
     if (sketch !== undefined) sketches.set(one.identity, sketch);
   }
-  const owners = ownersByIndex(sketches);
-  for (const one of sketches.values()) {
-    sketches.set(one.identity, { ...one, peers: await peersOf(door, one, sketches, owners) });
-  }
+  const peers = await allPeers(door, sketches);
+  for (const [identity, one] of sketches)
+    sketches.set(identity, { ...one, peers: peers.get(identity) ?? new Map() });
   return sketches;
 }
 
@@ -74,32 +74,33 @@ function ownersByIndex(sketches: ReadonlyMap<string, Sketch>): Map<string, strin
   return owners;
 }
 
+type Peers = Map<string, Map<number, string>>;
+
 /**
- * The other ends of a namespace's links. A link tells the index and a number for the namespace: the kernel says which of the
- * candidates that number is.
+ * The other ends of all links. A link tells the index and a number for the namespace: the kernel says which of the candidates that number
+ * is. Both ends of a veth are known by either: the namespaces with the most links are asked first, which leaves nothing to ask of others.
  */
-async function peersOf(
-  door: Door,
-  one: Surveyed,
-  sketches: ReadonlyMap<string, Surveyed>,
-  owners: ReadonlyMap<string, readonly string[]>,
-): Promise<Map<number, string>> {
-  const apart = one.links.filter(({ link, linkNetnsId }) => link !== undefined && linkNetnsId !== undefined);
-  if (apart.length === 0) return new Map();
-  const candidates = new Set(apart.flatMap((link) => candidatesFor(link, sketches, owners)));
-  const numbers = new Map<number, string>();
-  await within(door, one.path, async (ns) => {
-    for (const identity of candidates) {
-      const number = await numberOf(ns, sketches.get(identity)?.path);
-      if (number !== undefined) numbers.set(number, identity);
-    }
-  });
-  return new Map(
-    apart.flatMap(({ index, linkNetnsId = -1 }) => {
-      const identity = numbers.get(linkNetnsId);
-      return identity === undefined ? [] : [[index, identity] as const];
-    }),
+async function allPeers(door: Door, sketches: ReadonlyMap<string, Surveyed>): Promise<Peers> {
+  const owners = ownersByIndex(sketches);
+  const peers: Peers = new Map([...sketches.keys()].map((identity) => [identity, new Map()]));
+  const apart = new Map(
+    [...sketches.values()].map((one) => [
+      one,
+      one.links.filter(({ link, linkNetnsId }) => link !== undefined && linkNetnsId !== undefined),
+    ]),
   );
+  for (const [one, links] of [...apart].sort(([, a], [, b]) => b.length - a.length)) {
+    const unknown = links.filter(({ index }) => !peers.get(one.identity)?.has(index));
+    const candidates = new Set(unknown.flatMap((link) => candidatesFor(link, sketches, owners)));
+    const numbers = await numbersOf(door, one, [...candidates], sketches);
+    for (const { index, link = -1, linkNetnsId = -1, kind } of unknown) {
+      const there = numbers.get(linkNetnsId);
+      if (there === undefined) continue;
+      peers.get(one.identity)?.set(index, there);
+      if (kind === 'veth') peers.get(there)?.set(link, one.identity);
+    }
+  }
+  return peers;
 }
 
 function candidatesFor(
@@ -114,16 +115,43 @@ function candidatesFor(
     .map(({ identity }) => identity);
 }
 
-async function numberOf(ns: Namespace, path: string | undefined): Promise<number | undefined> {
-  if (path === undefined) return undefined;
-  let fd: number | undefined;
+/** Namespaces at once: each is an open file. */
+const AT_ONCE = 256;
+
+/** By which numbers a namespace knows others. Those that are gone, or that it knows by none, are left out. */
+async function numbersOf(
+  door: Door,
+  { path }: Surveyed,
+  candidates: readonly string[],
+  sketches: ReadonlyMap<string, Surveyed>,
+): Promise<Map<number, string>> {
+  const numbers = new Map<number, string>();
+  if (candidates.length === 0) return numbers;
+  await within(door, path, async (ns) => {
+    for (let at = 0; at < candidates.length; at += AT_ONCE) {
+      const opened = candidates.slice(at, at + AT_ONCE).flatMap((identity) => {
+        const fd = openOrNone(sketches.get(identity)?.path);
+        return fd === undefined ? [] : [{ identity, fd }];
+      });
+      try {
+        const replies = await ns.send(...opened.map(({ fd }) => tolerating(namespaceId(fd), 'EINVAL')));
+        replies.forEach((reply, i) => {
+          const identity = opened[i]?.identity;
+          if (reply.ok && reply.value !== undefined && identity !== undefined)
+            numbers.set(reply.value, identity);
+        });
+      } finally {
+        for (const { fd } of opened) closeSync(fd);
+      }
+    }
+  });
+  return numbers;
+}
+
+function openOrNone(path: string | undefined): number | undefined {
   try {
-    fd = openSync(path, 'r');
-    const [reply] = await ns.send(namespaceId(fd));
-    return reply.ok ? reply.value : undefined;
+    return path === undefined ? undefined : openSync(path, 'r');
   } catch {
     return undefined;
-  } finally {
-    if (fd !== undefined) closeSync(fd);
   }
 }
