@@ -12,22 +12,16 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "birth.h"
 #include "clients.h"
+#include "output-log.h"
 
 namespace {
 
 constexpr int kStarter = 3;
 constexpr const char *kSocket = "socket";
-
-uint64_t milliseconds() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1000000;
-}
 
 class Monitor {
  public:
@@ -49,7 +43,6 @@ class Monitor {
   int input() const { return master_ >= 0 ? master_ : born_.input; }
   void start_failed(int step, int error);
   void end();
-  void keep(char kind, const char *data, size_t length);
   void write_status(const char *phase);
   bool out_of_memory() const;
   void run_ended();
@@ -60,8 +53,7 @@ class Monitor {
   int listener_ = -1;
   int signals_ = -1;
   int master_ = -1;
-  int log_ = -1;
-  uint64_t logged_ = 0;
+  OutputLog log_;
   // What was typed and not taken yet, and by whom.
   char *typed_ = nullptr;
   size_t typed_length_ = 0;
@@ -79,28 +71,6 @@ class Monitor {
   int status_ = -1;
   char failure_[32] = "";
 };
-
-void Monitor::keep(char kind, const char *data, size_t length) {
-  if (wishes_.log_room == 0) return;
-  if (log_ >= 0 && logged_ > wishes_.log_room) {
-    close(log_);
-    rename("log", "log.1");
-    log_ = -1;
-  }
-  if (log_ < 0) {
-    log_ = open("log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    logged_ = 0;
-  }
-  // Kind, length (32 bits), milliseconds since the epoch (64 bits), all little endian.
-  char header[13] = {kind};
-  const uint32_t size = static_cast<uint32_t>(length);
-  const uint64_t now = milliseconds();
-  memcpy(header + 1, &size, sizeof size);
-  memcpy(header + 5, &now, sizeof now);
-  if (write_all(log_, header, sizeof header) && write_all(log_, data, length)) logged_ += sizeof header + length;
-  // A full disk: what follows must begin where a record does.
-  else if (log_ >= 0 && ftruncate(log_, static_cast<off_t>(logged_)) != 0) logged_ = UINT64_MAX;
-}
 
 void Monitor::write_status(const char *phase) {
   if (wishes_.alone) return;
@@ -165,7 +135,7 @@ void Monitor::on_output(int *fd, char kind) {
   char data[32768];
   const ssize_t count = read(*fd, data, sizeof data);
   if (count > 0) {
-    keep(kind, data, static_cast<size_t>(count));
+    if (wishes_.log_room > 0) log_.keep(wishes_.log_room, kind, data, static_cast<size_t>(count));
     clients_.tell(kind, data, static_cast<size_t>(count), false);
     return;
   }

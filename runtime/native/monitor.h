@@ -83,5 +83,7 @@ uint64_t namespace_flag(const char *kind);
 uint64_t number(const char *text);
 // All of it, or false with errno.
 bool write_all(int fd, const void *data, size_t length);
+// Since the epoch.
+uint64_t milliseconds();
 // Replaces a file's text; 0 or an errno.
 int write_file(const char *path, const char *data, size_t length, int flags);

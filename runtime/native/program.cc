@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "monitor.h"
@@ -124,6 +125,12 @@ bool write_all(int fd, const void *data, size_t length) {
     length -= static_cast<size_t>(count);
   }
   return true;
+}
+
+uint64_t milliseconds() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1000000;
 }
 
 int write_file(const char *path, const char *data, size_t length, int flags) {
