@@ -29,16 +29,36 @@ export async function listNetworks(confDir: string): Promise<Loaded[]> {
   return loaded;
 }
 
+/** Of lists with one name the first counts, as for libcni: a sentence for every other. */
+export function unused(loaded: readonly Loaded[]): { name: string; words: string }[] {
+  const used = new Map<string, string>();
+  return loaded.flatMap((entry) => {
+    if ('error' in entry) return [];
+    const { file, list } = entry;
+    const first = used.get(list.name);
+    if (first === undefined) used.set(list.name, file);
+    const words = `${file} is not used: network ${list.name} is that of ${first}, which comes first`;
+    return first === undefined ? [] : [{ name: list.name, words }];
+  });
+}
+
 /**
  * A network by its name in `confDir`, or by a path (anything with a `/`, or an ending that configurations have).
  * A file that cannot be read does not hide the ones after it, but is named when nothing is found.
+ * @param warn is told of other files with that name
  * Throws CniError(invalidConfig, decoding, io).
  */
-export async function findNetwork(nameOrFile: string, confDir: string): Promise<NetworkList> {
+export async function findNetwork(
+  nameOrFile: string,
+  confDir: string,
+  warn: (words: string) => void = () => {},
+): Promise<NetworkList> {
   if (isFileName(nameOrFile)) return loadNetworkFile(nameOrFile);
   const all = await listNetworks(confDir);
   for (const entry of all) {
-    if ('list' in entry && entry.list.name === nameOrFile) return entry.list;
+    if (!('list' in entry) || entry.list.name !== nameOrFile) continue;
+    for (const { name, words } of unused(all)) if (name === nameOrFile) warn(words);
+    return entry.list;
   }
   const known = all.flatMap((entry) => ('list' in entry ? [entry.list.name] : []));
   const broken = all.flatMap((entry) => ('error' in entry ? [entry.error.message] : []));

@@ -5,7 +5,7 @@ import { select, total } from '../../agent/exposition.ts';
 import { type LeaseUsage, leaseUsage } from '../../agent/lease-usage.ts';
 import type { Ambient } from '../../cni/ambient.ts';
 import { ErrorCode } from '../../cni/errors.ts';
-import { listNetworks } from '../../runtime/conf-dir.ts';
+import { listNetworks, unused } from '../../runtime/conf-dir.ts';
 import type { NetworkList } from '../../runtime/conflist.ts';
 import { type Asked, askNetworks } from '../network/ask.ts';
 import { plural } from '../plural.ts';
@@ -96,6 +96,7 @@ export async function hostStatus(ambient: Ambient, bundle: string): Promise<Host
   ];
   const notes = [
     ...agentNotes(agent, paths.confDir, loaded.length),
+    ...unused(loaded).map(({ words }) => words),
     ...strangers(usage, lists, host),
     ...betweenNotes(asked),
     ...host.notes,

@@ -7,8 +7,12 @@ import type { WeftContext } from '../context.ts';
 import { lines } from '../table.ts';
 
 /** A network by its name, a file, or `-` for standard input. Throws CniError(invalidConfig, decoding, io). */
-export async function givenNetwork({ ambient }: WeftContext, network: string): Promise<NetworkList> {
-  if (network !== '-') return await findNetwork(network, ambient.paths.confDir);
+export async function givenNetwork(
+  { ambient, terminal }: WeftContext,
+  network: string,
+): Promise<NetworkList> {
+  const warn = (words: string) => terminal.err(`weft: warning: ${words}\n`);
+  if (network !== '-') return await findNetwork(network, ambient.paths.confDir, warn);
   return await parseNetworkList(await ambient.input(), STANDARD_INPUT);
 }
 

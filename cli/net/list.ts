@@ -1,6 +1,6 @@
 /** `weft net list` */
 import type { Ambient } from '../../cni/ambient.ts';
-import { listNetworks } from '../../runtime/conf-dir.ts';
+import { listNetworks, unused } from '../../runtime/conf-dir.ts';
 import type { WeftContext } from '../context.ts';
 import { lines, table } from '../table.ts';
 
@@ -34,6 +34,7 @@ export async function list(this: WeftContext, flags: { json?: boolean }): Promis
     ]);
     this.terminal.out(lines(...table([['NETWORK', 'VERSION', 'PLUGINS', 'FILE'], ...rows])));
   }
+  for (const { words } of unused(all)) this.terminal.err(`weft: warning: ${words}\n`);
   for (const error of bad.slice(1)) this.terminal.err(`weft: ${error.message}\n`);
   return bad[0];
 }

@@ -21,7 +21,7 @@ const interfaceName = (index: number) => `eth${index}`;
 /** A network of the host by its name or file, or the one that every host has. Throws CniError. */
 async function networkNamed(name: string, ambient: Ambient): Promise<NetworkList> {
   try {
-    return await findNetwork(name, ambient.paths.confDir);
+    return await findNetwork(name, ambient.paths.confDir, (words) => ambient.log(`weft: warning: ${words}`));
   } catch (error) {
     if (name === DEMO_NETWORK)
       return await parseNetworkList(JSON.stringify(demoNetwork), 'the built-in network');

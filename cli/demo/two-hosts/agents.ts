@@ -75,10 +75,10 @@ async function joinedOne(
 }
 
 /** Whether all sessions stand that there will be: with all other hosts, or, where it speaks with reflectors, with these. */
-function isSpeaking({ sessions, members, host }: NetworkSummary): boolean {
+function isSpeaking({ sessions, members }: NetworkSummary): boolean {
   if (sessions === undefined) return true;
   const peers = new Set(sessions.map(({ peer }) => peer));
-  const others = members.map((member) => member.host).filter((name) => name !== host);
+  const others = members.filter(({ self }) => !self).map(({ host }) => host);
   const isMesh = others.some((name) => peers.has(name));
   // What is not configured yet has no session: none at all would do otherwise.
   if (peers.size === 0 || (isMesh && !others.every((name) => peers.has(name)))) return false;
