@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import type { Ambient } from '../cni/ambient.ts';
 import { hostLocal } from '../ipam/host-local/host-local.ts';
 import type { IpamNetConf, IpamRequest } from '../ipam/ipam.ts';
+import * as files from '../netlink/files.ts';
 import { lock } from '../netlink/lock.ts';
 import { median, p99 } from './statistics.ts';
 
@@ -46,6 +47,7 @@ function store(count: number): Store {
     now: () => Date.now(),
     hostId: () => 'bench',
     lock,
+    files,
     run: () => Promise.reject(new Error('IPAM runs no program')),
   };
   const ipam = { type: 'host-local', subnet: '10.0.0.0/16', dataDir };

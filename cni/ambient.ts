@@ -31,6 +31,28 @@ export interface RunOptions {
   timeout?: number;
 }
 
+/** What tells whether a folder is still the same one (`identity`), and unchanged (`stamp`). */
+export interface FolderLook {
+  identity: string;
+  stamp: string;
+}
+
+/** Changes to small files, each made in one go. All throw an Error with `code`. */
+export interface Files {
+  /** Undefined where there is none. */
+  lookAtFolder(folder: string): FolderLook | undefined;
+  /** Sets when a folder was read and changed, in milliseconds since the epoch. */
+  dateFolder(folder: string, accessed: number, modified: number): FolderLook;
+  /** Writes over what is there, in place; makes the file where there is none. */
+  overwrite(file: string, text: string, mode: number): void;
+  /** Makes a file under the first free one of the names; returns which, or -1. `spare`: where its text is written first. */
+  claim(spare: string, folder: string, names: readonly string[], text: string): number;
+  /** Takes a file away, which may be gone; it becomes the spare where there is none. */
+  retire(file: string, spare: string): void;
+  /** Puts a file of mode 0600 in the place of whatever is there, by way of `temporary`. */
+  replace(file: string, temporary: string, spare: string, text: string): void;
+}
+
 export interface Ambient {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly paths: Paths;
@@ -56,6 +78,8 @@ export interface Ambient {
    * The lock is compatible with Go's and C's flock users (host-local's `lock`). Returns the release function.
    */
   lock(path: string): Promise<() => void>;
+  /** Changes to small files, by the native core (netlink/files.ts). */
+  readonly files: Files;
   /** Runs a program to its end; throws CniError(program) only when it cannot be started. */
   run(file: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
 }

@@ -5,32 +5,21 @@ import { type Holder, parseLease } from './leases.ts';
 const PROBES = 32;
 
 /**
- * The candidates that `take` takes, one by one; after PROBES that it did not take, the folder is listed once and only
- * names that are not in it are tried.
+ * The candidates in lots, the likeliest alone; after PROBES of them the folder is listed once, and only names that are not in it follow.
  */
-export function* free(
-  dir: string,
-  candidates: Iterable<string>,
-  take: (name: string) => boolean,
-): Generator<string, void> {
-  let probes = 0;
+export function* lots(dir: string, candidates: Iterable<string>): Generator<string[], void> {
+  let lot: string[] = [];
+  let seen = 0;
   let taken: ReadonlySet<string> | undefined;
   for (const name of candidates) {
-    if (probes++ === PROBES) taken = new Set(fs.existsSync(dir) ? fs.readdirSync(dir) : []);
+    if (seen++ === PROBES) taken = new Set(fs.existsSync(dir) ? fs.readdirSync(dir) : []);
     if (taken?.has(name)) continue;
-    if (take(name)) yield name;
+    lot.push(name);
+    if (seen > 1 && seen !== PROBES && taken === undefined) continue;
+    yield lot;
+    lot = [];
   }
-}
-
-/** What a crash left there may be another name of a good lease: it is removed, never written to. */
-export function writeNew(file: string, text: string): void {
-  try {
-    fs.writeFileSync(file, text, { flag: 'wx', mode: 0o644 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    unlink(file);
-    fs.writeFileSync(file, text, { flag: 'wx', mode: 0o644 });
-  }
+  if (lot.length > 0) yield lot;
 }
 
 /** Removes a file; it may be gone. (rmSync would load a module for it.) */
@@ -42,10 +31,6 @@ export function unlink(file: string): void {
   }
 }
 
-export function statOrNone(file: string): fs.BigIntStats | undefined {
-  return fs.statSync(file, { bigint: true, throwIfNoEntry: false });
-}
-
 export function isThere(file: string): boolean {
   return fs.lstatSync(file, { throwIfNoEntry: false }) !== undefined;
 }
@@ -55,10 +40,9 @@ export function readHolder(file: string): Holder | undefined {
   return text === undefined ? undefined : parseLease(text);
 }
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
-/** Numbers, though the types know flags by their letters only. A pipe or a link in a lease's place neither blocks nor leads astray. */
+const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
+/** A number, though the types know flags by their letters only. A pipe or a link in a lease's place neither blocks nor leads astray. */
 const READING = (O_RDONLY | O_NONBLOCK | O_NOFOLLOW) as unknown as string;
-const WRITING = (O_WRONLY | O_CREAT | O_NONBLOCK | O_NOFOLLOW) as unknown as string;
 
 /** Undefined when there is none, or something else of that name (a folder, a link). */
 export function readLease(file: string): string | undefined {
@@ -66,20 +50,5 @@ export function readLease(file: string): string | undefined {
     return fs.readFileSync(file, { encoding: 'utf8', flag: READING });
   } catch {
     return undefined;
-  }
-}
-
-/**
- * Writes over what is there, in place: it is no more than a hint. Made shorter only where it must be: a file that is emptied and
- * written again gets new blocks at once (ext4(5), auto_da_alloc), and that costs more than all the rest of an allocation.
- */
-export function overwrite(file: string, text: string): void {
-  const fd = fs.openSync(file, WRITING, 0o644);
-  try {
-    const bytes = Buffer.from(text);
-    if (fs.fstatSync(fd).size > bytes.length) fs.ftruncateSync(fd, bytes.length);
-    fs.writeSync(fd, bytes, 0, bytes.length, 0);
-  } finally {
-    fs.closeSync(fd);
   }
 }

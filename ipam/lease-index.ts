@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import type { Files } from '../cni/ambient.ts';
 import { makeFolder } from '../cni/folder.ts';
 import { unlink } from './lease-files.ts';
 import type { Holder } from './leases.ts';
@@ -16,6 +17,7 @@ export class LeaseIndex {
   static readonly BUCKETS = 256;
 
   readonly #dir: string;
+  readonly #files: Files;
   readonly #buckets = new Map<number, Entry[]>();
   readonly #dirty = new Set<number>();
   /** All entries are in memory: a bucket that is not there is empty. */
@@ -23,8 +25,9 @@ export class LeaseIndex {
   /** A bucket could not be read: nothing that is known here may be believed. */
   #damaged = false;
 
-  constructor(dir: string) {
+  constructor(dir: string, files: Files) {
     this.#dir = dir;
+    this.#files = files;
   }
 
   /** Whether the index was right when the lease folder had these times. */
@@ -73,10 +76,10 @@ export class LeaseIndex {
     if (this.#complete || this.#damaged) this.#clear();
     if (this.#damaged) return;
     for (const number of this.#dirty) {
-      fs.writeFileSync(this.#file(number), JSON.stringify(this.#buckets.get(number) ?? []), { mode: 0o600 });
+      this.#files.overwrite(this.#file(number), JSON.stringify(this.#buckets.get(number) ?? []), 0o600);
     }
     this.#dirty.clear();
-    fs.writeFileSync(`${this.#dir}/stamp`, stamp(), { mode: 0o600 });
+    this.#files.overwrite(`${this.#dir}/stamp`, stamp(), 0o600);
   }
 
   /** The stamp goes first: what is left by a crash in the middle must not look right. */

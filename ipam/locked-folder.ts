@@ -1,23 +1,31 @@
 import fs from 'node:fs';
+import type { Files } from '../cni/ambient.ts';
 import { isCanonical } from '../cni/prefix.ts';
 import type { AttachmentId } from '../cni/types.ts';
-import { free, overwrite, readHolder, readLease, unlink, writeNew } from './lease-files.ts';
+import { lots, readHolder, readLease, unlink } from './lease-files.ts';
 import type { LeaseIndex } from './lease-index.ts';
 import { formatLease, type Holder, isHolder, type Leases, parseLease } from './leases.ts';
 
-/** A lease is written here and then linked to its name, so that no name ever shows a half-written lease. */
-const TEMPORARY = '.weft-lease';
+/**
+ * A lease is written here and then renamed, so that no name ever shows a half-written lease; what is released comes back here,
+ * and is the next lease. Empty, or without a container's name: of no meaning to those who read every file.
+ */
+const SPARE = '.weft-lease';
 
 /** The folder while its lock is held. */
 export class LockedFolder implements Leases {
   readonly #dir: string;
+  readonly #spare: string;
   readonly #index: LeaseIndex;
+  readonly #files: Files;
   /** Whether the index must be saved. */
   changed = false;
 
-  constructor(dir: string, index: LeaseIndex) {
+  constructor(dir: string, index: LeaseIndex, files: Files) {
     this.#dir = dir;
+    this.#spare = `${dir}/${SPARE}`;
     this.#index = index;
+    this.#files = files;
   }
 
   of(id: AttachmentId): string[] {
@@ -52,33 +60,20 @@ export class LockedFolder implements Leases {
   }
 
   claim(candidates: Iterable<string>, id: AttachmentId): string | undefined {
-    const temporary = `${this.#dir}/${TEMPORARY}`;
     this.changed = true;
-    try {
-      writeNew(temporary, formatLease(id));
-      for (const address of free(this.#dir, candidates, (name) => this.#link(temporary, name))) {
-        this.#index.add(address, id);
-        return address;
-      }
-      return undefined;
-    } finally {
-      unlink(temporary);
+    const text = formatLease(id);
+    for (const names of lots(this.#dir, candidates)) {
+      const address = names[this.#files.claim(this.#spare, this.#dir, names, text)];
+      if (address === undefined) continue;
+      this.#index.add(address, id);
+      return address;
     }
-  }
-
-  #link(temporary: string, name: string): boolean {
-    try {
-      fs.linkSync(temporary, `${this.#dir}/${name}`);
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-      throw error;
-    }
+    return undefined;
   }
 
   release(address: string, holder: Holder): void {
     this.changed = true;
-    unlink(`${this.#dir}/${address}`);
+    this.#files.retire(`${this.#dir}/${address}`, this.#spare);
     this.#index.remove(address, holder);
   }
 
@@ -89,7 +84,7 @@ export class LockedFolder implements Leases {
 
   setLastReserved(set: number, address: string): void {
     this.changed = true;
-    overwrite(`${this.#dir}/last_reserved_ip.${set}`, address);
+    this.#files.overwrite(`${this.#dir}/last_reserved_ip.${set}`, address, 0o644);
   }
 
   all(): Map<string, Holder> {
@@ -98,13 +93,13 @@ export class LockedFolder implements Leases {
 
   /**
    * Reads every lease into the index. Removes what crashes left: under the lock nobody is in the middle of writing, so
-   * a lease without a word in it is debris, as is our temporary file. Foreign files and folders stay.
+   * a lease without a word in it is debris, as is our spare file, which may have two names. Foreign files and folders stay.
    */
   rebuild(): Map<string, Holder> {
     const leases = new Map<string, Holder>();
     for (const name of fs.readdirSync(this.#dir)) {
       const file = `${this.#dir}/${name}`;
-      if (name === TEMPORARY && !fs.statSync(file, { throwIfNoEntry: false })?.isDirectory()) unlink(file);
+      if (name === SPARE && !fs.statSync(file, { throwIfNoEntry: false })?.isDirectory()) unlink(file);
       if (!isCanonical(name)) continue;
       const text = readLease(file);
       const holder = text === undefined ? undefined : parseLease(text);

@@ -1,9 +1,8 @@
-import fs from 'node:fs';
 import path from 'node:path';
-import type { Ambient } from '../cni/ambient.ts';
+import type { Ambient, FolderLook } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import { makeFolder } from '../cni/folder.ts';
-import { free, isThere, readHolder, statOrNone } from './lease-files.ts';
+import { isThere, lots, readHolder } from './lease-files.ts';
 import { LeaseIndex } from './lease-index.ts';
 import type { Holder, LeaseStore, Leases } from './leases.ts';
 import { LockedFolder } from './locked-folder.ts';
@@ -41,12 +40,13 @@ export class DiskStore implements LeaseStore {
   async locked<T>(work: (leases: Leases) => T): Promise<T> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const before = this.#folder();
+      if (before === undefined) continue;
       const release = await this.#lock();
       if (release === undefined) continue;
       try {
         // Somebody may have removed the network with its lock while we waited: then our lock locks nothing.
-        const now = statOrNone(this.#dir);
-        if (now === undefined || now.ino !== before.ino || now.dev !== before.dev) continue;
+        const now = this.#look();
+        if (now?.identity !== before.identity) continue;
         return this.#session(now, work);
       } catch (error) {
         throw this.#ioError(error);
@@ -70,7 +70,7 @@ export class DiskStore implements LeaseStore {
   /** Throws CniError(io). */
   exists(): boolean {
     try {
-      return statOrNone(this.#dir) !== undefined;
+      return this.#look() !== undefined;
     } catch (error) {
       // The data folder is a file: nothing is below it.
       if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return false;
@@ -85,18 +85,24 @@ export class DiskStore implements LeaseStore {
   /** Throws CniError(io). */
   anyFree(candidates: Iterable<string>): boolean {
     try {
-      const isFree = (name: string) => !isThere(`${this.#dir}/${name}`);
-      return !free(this.#dir, candidates, isFree).next().done;
+      for (const names of lots(this.#dir, candidates)) {
+        if (names.some((name) => !isThere(`${this.#dir}/${name}`))) return true;
+      }
+      return false;
     } catch (error) {
       throw this.#ioError(error);
     }
   }
 
-  #session<T>(folder: fs.BigIntStats, work: (leases: Leases) => T): T {
-    const key = `${this.#network}-${folder.dev.toString(36)}-${folder.ino.toString(36)}`;
-    const index = new LeaseIndex(path.join(this.#ambient.paths.runDir, 'leases', key));
-    const leases = new LockedFolder(this.#dir, index);
-    if (!index.isTrusted(stampOf(folder))) leases.rebuild();
+  #look(): FolderLook | undefined {
+    return this.#ambient.files.lookAtFolder(this.#dir);
+  }
+
+  #session<T>({ identity, stamp }: FolderLook, work: (leases: Leases) => T): T {
+    const { files, paths } = this.#ambient;
+    const index = new LeaseIndex(`${paths.runDir}/leases/${this.#network}-${identity}`, files);
+    const leases = new LockedFolder(this.#dir, index, files);
+    if (!index.isTrusted(stamp)) leases.rebuild();
     try {
       return work(leases);
     } finally {
@@ -112,20 +118,20 @@ export class DiskStore implements LeaseStore {
     try {
       index.save(() => {
         const now = this.#ambient.now();
-        fs.utimesSync(this.#dir, now / 1000, Math.max(0, now - STAMP_AGE) / 1000);
-        return stampOf(fs.statSync(this.#dir, { bigint: true }));
+        return this.#ambient.files.dateFolder(this.#dir, now, Math.max(0, now - STAMP_AGE)).stamp;
       });
     } catch (error) {
       this.#ambient.log(`the index of ${this.#dir} could not be saved, every lease will be read: ${error}`);
     }
   }
 
-  #folder(): fs.BigIntStats {
+  /** Undefined when it went away in this moment. */
+  #folder(): FolderLook | undefined {
     try {
-      const found = statOrNone(this.#dir);
+      const found = this.#look();
       if (found !== undefined) return found;
       makeFolder(this.#dir, 0o755);
-      return fs.statSync(this.#dir, { bigint: true });
+      return this.#look();
     } catch (error) {
       throw this.#ioError(error);
     }
@@ -141,9 +147,4 @@ export class DiskStore implements LeaseStore {
       { cause: error },
     );
   }
-}
-
-/** What the folder's times are; anybody who makes or removes a file in it changes them. */
-function stampOf(folder: fs.BigIntStats): string {
-  return `${folder.mtimeNs} ${folder.ctimeNs}`;
 }

@@ -33,6 +33,13 @@ export interface Native {
   /** A descriptor whose close releases the lock, or -1 when somebody else holds it. */
   tryLock(path: string): number;
   waitLock(path: string): Promise<number>;
+  /** Small files: netlink/files.ts says what each of these does. */
+  lookAtFolder(path: string): FolderLook | undefined;
+  dateFolder(path: string, accessed: number, modified: number): FolderLook;
+  overwriteFile(path: string, text: string, mode: number): void;
+  claimName(spare: string, folder: string, names: readonly string[], text: string): number;
+  retireFile(path: string, spare: string): void;
+  replaceFile(path: string, temporary: string, spare: string, text: string): void;
   openMonitor(
     handle: number,
     family: number,
@@ -88,6 +95,14 @@ export interface Native {
   trimMemory(): void;
   /** Ends the process here and now (_exit(2)): no handler runs, no thread is waited for. */
   endProcess(status: number): never;
+}
+
+/** What tells whether a folder is still the same one, and unchanged. */
+export interface FolderLook {
+  /** Device and inode. */
+  identity: string;
+  /** Times of its last change: whoever makes, renames or removes a file in it changes them. */
+  stamp: string;
 }
 
 export interface OpenedNamespace {

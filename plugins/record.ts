@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import { join } from 'node:path';
+import type { Ambient, Files } from '../cni/ambient.ts';
 import { makeFolder } from '../cni/folder.ts';
 import type { AttachmentRequest, GcRequest } from '../cni/plugin.ts';
 import type { Attachment, AttachmentId } from '../cni/types.ts';
@@ -12,6 +13,8 @@ import type { Plan, Step } from '../plan/step.ts';
 import type { Session } from './session.ts';
 
 const FORMAT = 'weft attachment 1';
+/** A file that was a record and becomes the next one: records come and go with containers, and new files are what costs. */
+const SPARE = '.spare';
 
 export interface AttachmentRecord extends Attachment {
   format: typeof FORMAT;
@@ -97,23 +100,22 @@ export async function keepRecord<C>(
       steps: await stepsToKeep(plan, session),
     };
     const folder = recordFolder(ambient.paths.cacheDir);
-    write(folder, recordName(plugin, network, attachment), JSON.stringify(record));
+    write(folder, recordName(plugin, network, attachment), JSON.stringify(record), ambient.files);
   } catch (error) {
     ambient.log(`what ADD made could not be written down, the agent will not repair it: ${error}`);
   }
 }
 
 /** No fsync: what a power loss takes away is only looked at to make repairs. */
-function write(folder: string, name: string, text: string): void {
-  const temporary = join(folder, `.${name}`);
+function write(folder: string, name: string, text: string, files: Files): void {
+  const put = () => files.replace(join(folder, name), join(folder, `.${name}`), join(folder, SPARE), text);
   try {
-    fs.writeFileSync(temporary, text, { mode: 0o600 });
+    put();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     makeFolder(folder, 0o700);
-    fs.writeFileSync(temporary, text, { mode: 0o600 });
+    put();
   }
-  fs.renameSync(temporary, join(folder, name));
 }
 
 const recordFile = <C>(plugin: string, { attachment, ambient }: AttachmentRequest<C>): string =>
@@ -126,7 +128,8 @@ export function recordedSteps<C>(plugin: string, request: AttachmentRequest<C>):
 
 /** Before DEL takes anything away, so that nobody puts it back. Never throws. */
 export function dropRecord<C>(plugin: string, request: AttachmentRequest<C>): void {
-  remove(recordFile(plugin, request), (line) => request.ambient.log(line));
+  const { network } = request.attachment;
+  remove(recordName(plugin, network, request.attachment), request.ambient);
 }
 
 /** Before GC takes anything away. Returns the records of what is not valid any more. Never throws. */
@@ -142,20 +145,22 @@ export function dropStaleRecords<C extends { name: string }>(
     const file = join(folder, name);
     const record = readRecord(file);
     if (record?.network !== config.name) return [];
-    remove(file, (line) => ambient.log(line));
+    remove(name, ambient);
     return [record];
   });
 }
 
-function remove(file: string, log: (line: string) => void): void {
+function remove(name: string, { paths, files, log }: Ambient): void {
+  const folder = recordFolder(paths.cacheDir);
+  const file = join(folder, name);
   try {
-    fs.unlinkSync(file);
+    files.retire(file, join(folder, SPARE));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') log(`${file} could not be removed: ${error}`);
+    log(`${file} could not be removed: ${error}`);
   }
 }
 
-/** Names of the files; none when the folder cannot be read. */
+/** Names of the records; none when the folder cannot be read. */
 export function recordNames(folder: string): string[] {
   try {
     return fs.readdirSync(folder).filter((name) => !name.startsWith('.'));

@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import type { Ambient, Paths, RunOptions, RunResult } from '../cni/ambient.ts';
 import { CniError, ErrorCode } from '../cni/errors.ts';
 import { makeFolder } from '../cni/folder.ts';
+import * as files from '../netlink/files.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -61,6 +62,7 @@ export function realAmbient(env: Environment, streams = { stdin: 0, stderr: 2 })
         return await lock(path);
       }
     },
+    files,
     run: (file, args, options) => run(file, args, { env: env, ...options }, stderr),
   };
 }

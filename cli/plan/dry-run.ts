@@ -2,7 +2,7 @@
  * A chain in memory: each plugin of ours goes through the whole protocol (decoding, schema, checks), with a verb that plans
  * instead of doing. So what `weft plan` refuses is what the plugin refuses, in the same words.
  */
-import type { Ambient } from '../../cni/ambient.ts';
+import type { Ambient, Files } from '../../cni/ambient.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { AttachmentRequest, NetConf, PluginVerbs } from '../../cni/plugin.ts';
 import { runPlugin } from '../../cni/skel.ts';
@@ -170,6 +170,19 @@ const refuse = (what: string) => async (): Promise<never> => {
   throw new CniError(ErrorCode.internal, `a plan must not ${what}`);
 };
 
+const touch = (): never => {
+  throw new CniError(ErrorCode.internal, 'a plan must not touch files');
+};
+
+const NO_FILES: Files = {
+  lookAtFolder: touch,
+  dateFolder: touch,
+  overwrite: touch,
+  claim: touch,
+  retire: touch,
+  replace: touch,
+};
+
 const CLOSED_DOOR = { open: refuse('open a namespace') };
 
 /** The protocol's surroundings, with nothing behind them. */
@@ -189,6 +202,7 @@ function inMemory(input: string, sandbox: Sandbox, hostId: string, notes: string
     now: () => 0,
     hostId: () => hostId,
     lock: refuse('take a lock'),
+    files: NO_FILES,
     run: refuse('run a program'),
   };
 }

@@ -75,6 +75,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<send>(env, exports, "send");
   expose<tryLock>(env, exports, "tryLock");
   expose<waitLock>(env, exports, "waitLock");
+  expose<lookAtFolder>(env, exports, "lookAtFolder");
+  expose<dateFolder>(env, exports, "dateFolder");
+  expose<overwriteFile>(env, exports, "overwriteFile");
+  expose<claimName>(env, exports, "claimName");
+  expose<retireFile>(env, exports, "retireFile");
+  expose<replaceFile>(env, exports, "replaceFile");
   expose<openMonitor>(env, exports, "openMonitor");
   expose<closeMonitor>(env, exports, "closeMonitor");
   expose<peerOf>(env, exports, "peerOf");

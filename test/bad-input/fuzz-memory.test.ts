@@ -11,6 +11,7 @@ import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { NamespaceLook } from '../../cni/namespace.ts';
 import { runPlugin } from '../../cni/skel.ts';
 import { writeMembership } from '../../ipam/cluster/membership.ts';
+import * as files from '../../netlink/files.ts';
 import { loadPlugin, type PluginName } from '../../plugins/registry.ts';
 import { SEED } from '../support/seed.ts';
 import { HELD } from './configurations.ts';
@@ -72,6 +73,7 @@ function ambientFor(env: Env, { call, programs }: Weather): Ambient & { logs: st
     now: () => Date.now(),
     hostId: () => 'host',
     lock: async () => () => {},
+    files,
     async run(file) {
       const result = PROGRAMS[(programs[ran++ % Math.max(1, programs.length)] ?? 0) % PROGRAMS.length];
       if (result === undefined) throw new CniError(ErrorCode.program, `cannot start ${file}`);

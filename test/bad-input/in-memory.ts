@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { runPlugin } from '../../cni/skel.ts';
+import * as files from '../../netlink/files.ts';
 import { loadPlugin, type PluginName } from '../../plugins/registry.ts';
 import { noisyDoor } from './noisy-door.ts';
 import type { Answer, Place } from './place.ts';
@@ -38,6 +39,7 @@ export function inMemory(t: Test): Pick<Place, 'call' | 'snapshot'> {
         now: () => 0,
         hostId: () => 'host',
         lock: async () => () => {},
+        files,
         async run(file: string): Promise<never> {
           throw new CniError(ErrorCode.program, `cannot start ${file}`);
         },

@@ -55,8 +55,9 @@ for netns; do
   nsenter --net="$netns" ip -j route show table all
 done`;
 
-/** Files that say nothing about any container: locks, the round robin's place, the index of the leases. */
-const BOOKKEEPING = /\/(lock|last_reserved_ip\.\d+|firewall\.lock|networks\/[^/.]+)$|\/run\/leases\b/;
+/** Files that say nothing about any container: locks, the round robin's place, the index of the leases, spare files. */
+const BOOKKEEPING =
+  /\/(lock|last_reserved_ip\.\d+|\.weft-lease|\.spare|firewall\.lock|networks\/[^/.]+)$|\/run\/leases\b/;
 
 export async function makePlace(t: Test): Promise<Place> {
   const host = await makeHost(t);

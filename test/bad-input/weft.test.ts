@@ -29,7 +29,8 @@ async function weft(place: Place, argv: readonly string[], by: readonly string[]
 
 /** But for locks, and what host-local remembers of a network. */
 async function changesSince(place: Place, before: readonly string[]): Promise<string[]> {
-  const bookkeeping = /networks\/a(\/(lock|last_reserved_ip\.0))?$|\/run\/(leases|runtime)\b/;
+  const bookkeeping =
+    /networks\/a(\/(lock|last_reserved_ip\.0|\.weft-lease))?$|\/\.spare$|\/run\/(leases|runtime)\b/;
   return difference(before, await place.snapshot()).filter((line) => !bookkeeping.test(line));
 }
 

@@ -1,13 +1,26 @@
 /** A plugin and surroundings in memory: what a test of the protocol needs. */
 import { Ajv } from 'ajv';
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import type { Ambient, RunOptions, RunResult } from '../../cni/ambient.ts';
+import type { Ambient, Files, RunOptions, RunResult } from '../../cni/ambient.ts';
 import { configSchema, type Validate } from '../../cni/config.ts';
 import type { LookAtNamespace } from '../../cni/namespace.ts';
 import type { PluginVerbs } from '../../cni/plugin.ts';
 import { capability, linkName, mtu, netConfProperties, netConfRequired, route } from '../../cni/schema.ts';
 import { runPlugin } from '../../cni/skel.ts';
 import type { Result } from '../../cni/types.ts';
+
+const touched = (): never => {
+  throw new Error('this test touches no files');
+};
+
+const NO_FILES: Files = {
+  lookAtFolder: touched,
+  dateFolder: touched,
+  overwrite: touched,
+  claim: touched,
+  retire: touched,
+  replace: touched,
+};
 
 export const sampleSchema = {
   type: 'object',
@@ -109,6 +122,7 @@ export function fakeAmbient(
     now: () => 0,
     hostId: () => 'host',
     lock: async () => () => {},
+    files: NO_FILES,
     run: run ?? (() => Promise.reject(new Error('this test runs no program'))),
     logs,
   };

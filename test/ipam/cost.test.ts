@@ -8,7 +8,7 @@ import { type World, world, worldAt } from './support.ts';
 const shared = world(t);
 const child = await bundleChild(shared.dir);
 const CALLS =
-  'openat,read,pread64,write,pwrite64,getdents64,stat,lstat,fstat,statx,link,unlink,rename,utimensat,mkdir';
+  'openat,read,pread64,write,pwrite64,ftruncate,getdents64,stat,lstat,fstat,newfstatat,statx,link,unlink,rename,renameat2,utimensat,mkdir';
 
 /** A store with so many leases, half of them IPv4. */
 function filled(count: number): World {
@@ -66,7 +66,7 @@ function cut(lines: readonly string[], w: World): Cost[] {
     if (current === undefined || !line.includes(w.dir) || line.includes(' resumed>')) continue;
     const name = /(\w+)\(/.exec(line)?.[1] ?? '';
     current.calls[name] = (current.calls[name] ?? 0) + 1;
-    const lease = /data\/net\/([0-9a-f.:]+)/.exec(line)?.[1];
+    const lease = /data\/net\/([0-9a-f][0-9a-f.:]*)/.exec(line)?.[1];
     if (lease !== undefined && !current.leases.includes(lease)) current.leases.push(lease);
   }
   return costs;

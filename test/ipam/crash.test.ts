@@ -8,6 +8,7 @@ import t from 'tap';
 import { isCanonical } from '../../cni/prefix.ts';
 import { hostLocal } from '../../ipam/host-local/host-local.ts';
 import { parseLease } from '../../ipam/leases.ts';
+import { HALVES } from './halves.ts';
 import { bundleChild, runLines } from './process.ts';
 import { conf, leaseFiles, request, type World, world, worldAt } from './support.ts';
 
@@ -124,7 +125,7 @@ for (const [what, before, command] of scenarios) {
     await recovers(t, whole.w, hadBystander);
     const runs = calls.flatMap((name, step) => {
       const at = ['--kill-at', String(step)];
-      return name === 'writeFileSync' ? [at, [...at, '--torn']] : [at];
+      return [at, ...(HALVES[name] ?? []).map((_, number) => [...at, '--torn', String(number)])];
     });
     const next = async (): Promise<void> => {
       for (let args = runs.pop(); args !== undefined; args = runs.pop()) {

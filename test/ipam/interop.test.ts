@@ -1,10 +1,20 @@
 /** Change-over in both directions and at the same time: Debian's host-local, as a process, in the same folder. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { hostLocal } from '../../ipam/host-local/host-local.ts';
 import { bundleChild, runLines } from './process.ts';
-import { conf, leaseFiles, REFERENCE, reference, request, resultOf, type World, world } from './support.ts';
+import {
+  conf,
+  leaseFiles,
+  REFERENCE,
+  reference,
+  request,
+  resultOf,
+  SPARE,
+  type World,
+  world,
+} from './support.ts';
 
 if (!existsSync(REFERENCE)) {
   t.bailout(`${REFERENCE} is missing: install containernetworking-plugins`);
@@ -51,6 +61,18 @@ t.test('taking turns on one attachment', async (t) => {
   }
 });
 
+t.test("what is left of a lease that we released is nobody's to them", async (t) => {
+  const w = world(t);
+  const held = async () => (await reference(w, 'CHECK', { ...config, prevResult: {} }, 'a')).status === 0;
+  await add(w, 'a');
+  t.ok(await held());
+  await del(w, 'a');
+  t.ok(existsSync(path.join(w.leases, SPARE)), 'the spare is there');
+  t.notOk(await held());
+  await reference(w, 'DEL', config, 'a');
+  t.same(await add(w, 'b'), ['10.0.0.3/16', 'fd00:1::3/64']);
+});
+
 t.test('both at the same time: eight workers, no address twice, nothing left', async (t) => {
   const w = world(t);
   const child = await bundleChild(w.dir);
@@ -88,6 +110,6 @@ t.test('both at the same time: eight workers, no address twice, nothing left', a
   t.equal(leaseFiles(w).length, held.size);
   // Each releases what the other made.
   await Promise.all(workers.map((n) => (n % 2 === 1 ? ours(n, 'del') : theirs(n, 'DEL'))));
-  t.same(readdirSync(w.leases).sort(), ['last_reserved_ip.0', 'last_reserved_ip.1', 'lock']);
+  t.same(leaseFiles(w), []);
   t.ok(existsSync(path.join(w.runDir, 'leases')));
 });

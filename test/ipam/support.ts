@@ -6,6 +6,7 @@ import path from 'node:path';
 import type { Ambient } from '../../cni/ambient.ts';
 import type { Result } from '../../cni/types.ts';
 import type { IpamNetConf, IpamRequest } from '../../ipam/ipam.ts';
+import * as files from '../../netlink/files.ts';
 import { lock } from '../../netlink/lock.ts';
 
 export const REFERENCE = '/usr/lib/cni/host-local';
@@ -40,6 +41,7 @@ export function worldAt(dir: string): World {
     now: () => Date.now(),
     hostId: () => 'host',
     lock,
+    files,
     run: async () => {
       throw new Error('IPAM runs no program');
     },
@@ -70,10 +72,13 @@ export function resultOf(ips: readonly string[]): Result {
   return { interfaces: [], ips: ips.map((address) => ({ address })), routes: [], dns: {} };
 }
 
-/** The lease files of the network, without lock and round robin. */
+/** Empty, or a lease of nobody: what is kept of a released lease for the next one. */
+export const SPARE = '.weft-lease';
+
+/** The lease files of the network, without lock, round robin and spare. */
 export function leaseFiles({ leases }: World): string[] {
   return readdirSync(leases)
-    .filter((name) => name !== 'lock' && !name.startsWith('last_reserved_ip.'))
+    .filter((name) => name !== 'lock' && name !== SPARE && !name.startsWith('last_reserved_ip.'))
     .sort();
 }
 
