@@ -8,6 +8,7 @@ import { attachmentsLacking, attachmentsLeft } from './lacking.ts';
 import { doubledLeases, leakedLeases, unleasedAddresses } from './leases.ts';
 import { duplicateMacs, isolatedPorts, linksDown, linksWithoutOwner, outOfBridge } from './links.ts';
 import { memberships, pathTooNarrow } from './members.ts';
+import { linkPrograms } from './programs.ts';
 import { gatewaysGone, routesElsewhere } from './routes.ts';
 import { configurations, software } from './software.ts';
 import { tunnelGaps } from './tunnels.ts';
@@ -37,6 +38,7 @@ const CHECKS: readonly ((view: DoctorView) => Finding[])[] = [
   doubledLeases,
   unleasedAddresses,
   linksWithoutOwner,
+  linkPrograms,
   configurations,
   software,
 ];

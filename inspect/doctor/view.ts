@@ -56,6 +56,8 @@ export interface Way {
   command: string;
   /** Namespaces of this host; where a packet ends elsewhere, that is no fault of this host. */
   own: ReadonlySet<string>;
+  /** To a published port: it is meant to leave this host's own namespace. */
+  published?: boolean;
   prediction: Prediction;
 }
 

@@ -63,7 +63,7 @@ function removalOf(variant: Table['variant'], hop: RuleHop, handle: number | und
 export function blockedWays(view: DoctorView): Finding[] {
   const found = new Map<string, Finding>();
   for (const way of view.ways) {
-    const { path, last } = endOf(way) ?? {};
+    const { path, last } = endOf(way) ?? notSentOn(view, way) ?? {};
     if (path === undefined || last?.kind === 'rule' || found.has(path.why)) continue;
     found.set(path.why, {
       code: 'way-blocked',
@@ -76,6 +76,19 @@ export function blockedWays(view: DoctorView): Finding[] {
     });
   }
   return [...found.values()];
+}
+
+/** What is for a published port, and ends at the host itself: no rule has rewritten it. */
+function notSentOn(
+  { nat }: DoctorView,
+  { published, prediction: { there } }: Way,
+): { path: Path; last: Hop } | undefined {
+  const last = there.hops.at(-1);
+  const isHere =
+    last?.place.namespace === nat.host.identity && /^(?:delivered|rejected)$/.test(there.outcome);
+  if (!published || !isHere) return undefined;
+  const why = `${there.why}. The port is published, and nothing sends the packet on: a rule skips connection tracking (notrack), or accepts the packet before it is rewritten`;
+  return { path: { ...there, why }, last };
 }
 
 /** Where the packet, or its answer, ends on this host or in one of its containers; undefined where it does not. */

@@ -116,3 +116,47 @@ t.test('ways', async (t) => {
   t.same(of(path(drop), undefined, ['other:2']), [], 'it ends elsewhere');
   t.same(of(path(drop, 'left')), []);
 });
+
+t.test('rules that let through what nobody drops', async (t) => {
+  const lacks = (what: string[], tables: unknown[] = []) =>
+    doctorFindings(
+      view({
+        nat: {
+          host: { ...snapshot, ruleset: { tables, unread: [] } } as Snapshot,
+          near: [],
+          containers: [],
+          entries: [],
+        },
+        lacking: [{ network: 'n', containerId: 'c', ifname: 'eth0', kind: 'rules', what, mend: [] }],
+      }),
+    ).map(({ severity, code }) => `${severity} ${code}`);
+  const jump =
+    'rule "-A FORWARD -m comment --comment "weft: containers" -j WEFT-FORWARD" in ip6tables table filter';
+  const entry = 'entry fd00::2 in ipset weft_let6';
+  const others = (policy: string, statements: unknown[] = []) => [
+    {
+      ...{ variant: 'iptables-nft', family: 'ip6', name: 'filter', sets: new Map() },
+      chains: [
+        { name: 'FORWARD', base: { type: 'filter', hook: 'forward', priority: 0, policy }, rules: [] },
+        {
+          name: 'CNI-FORWARD',
+          rules: [{ position: 1, text: '', matches: [], owner: { who: 'cni' }, statements }],
+        },
+      ],
+    },
+  ];
+  const verdict = (kind: string) => [{ kind: 'verdict', verdict: { kind } }];
+  t.same(
+    lacks([jump, entry], others('accept', verdict('accept'))),
+    ['note rules-missing'],
+    'the reference lets through',
+  );
+  t.same(lacks([jump, entry], others('drop')), ['error rules-missing']);
+  t.same(lacks([jump], others('accept', verdict('drop'))), ['error rules-missing']);
+  t.same(lacks([jump, 'element of 10.1.0.2 in map inet weft masquerade4'], others('accept')), [
+    'error rules-missing',
+  ]);
+  const apart =
+    'rule "-A WEFT-FORWARD -m comment --comment "weft: bridges apart" -j WEFT-ISOLATION" in ip6tables table filter';
+  t.same(lacks([apart], others('accept')), ['error rules-missing'], 'what keeps apart is needed');
+});

@@ -22,15 +22,18 @@ export interface Lab {
   db: string;
 }
 
-/** A bridge network with masquerade and published ports, by nftables. */
-export async function makeLab(t: Test, mtu = 1500): Promise<Lab> {
+/** A bridge network with masquerade and published ports, by nftables; with `six` of both families. */
+export async function makeLab(t: Test, mtu = 1500, six = false): Promise<Lab> {
   const host = await makeHost(t);
   const outside = await makeOutside(t, host);
   const masquerade = { ipMasq: true, ipMasqBackend: 'nftables' };
   conflist(host, 'podnet', [
     {
       ...{ type: 'bridge', bridge: 'pods0', isDefaultGateway: true, mtu, ...masquerade },
-      ipam: { type: 'host-local', ranges: [[{ subnet: '10.88.0.0/24' }]] },
+      ipam: {
+        type: 'host-local',
+        ranges: [[{ subnet: '10.88.0.0/24' }], ...(six ? [[{ subnet: 'fd00:88::/64' }]] : [])],
+      },
     },
     { type: 'portmap', backend: 'nftables', capabilities: { portMappings: true } },
   ]);
@@ -110,16 +113,21 @@ export interface Broken {
   what: RegExp;
   severity?: Finding['severity'];
   /** What `weft trace` is asked, and the words by which it ends, or that it notes. Absent: packets are not lost by it. */
-  trace?: { from: string; to: string; size?: number; sourcePort?: number; says: RegExp };
+  trace?: { from: string; to: string; size?: number; sourcePort?: number; family?: 4 | 6; says: RegExp };
 }
 
 /** Breaks the host, looks, mends it, one after the other; it has to be healthy before and after. */
-export async function holdTo(t: Test, lab: Lab, cases: readonly Broken[]): Promise<void> {
+export async function holdTo(
+  t: Test,
+  lab: Lab,
+  cases: readonly Broken[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const { host } = lab;
   const healthy = await diagnose(host);
   t.same(named(healthy.findings), [], 'a healthy host has no findings');
   const run = (script: string) =>
-    host.exec('sh', ['-ec', script], { env: { ...scriptEnv(healthy.looked, lab) } });
+    host.exec('sh', ['-ec', script], { env: { ...scriptEnv(healthy.looked, lab), ...env } });
   for (const one of cases) {
     await run(one.break);
     try {
