@@ -156,8 +156,7 @@ async function check<C extends PluginConf>(
   ipam?.validate();
   const answer = answerFrom(prevResult, attachment.ifname);
   const { plan, foreign } = adopt(planFor(definition, inputOf(request), answer), prevResult);
-  // Another implementation has packet filter rules of its own shape, of which we know nothing.
-  const checked = foreign ? plan.filter(({ kind }) => kind !== 'masquerade' && kind !== 'mac-filter') : plan;
+  const checked = foreign ? plan.filter((step) => !isOwnShape(step)) : plan;
   const differences = await verify(checked, session);
   if (differences.length > 0) {
     const lines = differences.map(describeDifference);
@@ -167,6 +166,12 @@ async function check<C extends PluginConf>(
     );
   }
   await ipam?.check(request);
+}
+
+/** What another implementation makes in a shape of its own, or not at all: packet filter rules, link-local addresses of a link's host end. */
+function isOwnShape(step: Step): boolean {
+  if (step.kind === 'address') return step.in === 'host' && step.address.startsWith('fe80:');
+  return step.kind === 'masquerade' || step.kind === 'mac-filter';
 }
 
 function askedBackend(config: PluginConf): MasqueradeBackend | undefined {

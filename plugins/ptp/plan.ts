@@ -79,10 +79,18 @@ function inside(dev: string, address: string, gateway: string): Step[] {
   return steps;
 }
 
+/**
+ * For what it forwards the host asks for an IPv6 neighbour by a link-local address alone, and the one that the kernel makes is not to be used
+ * until duplicate address detection is through, seconds later (ndisc_send_ns in net/ipv6/ndisc.c). This one can be used at once.
+ */
+const ASKING = 'fe80::1/64';
+
 function outside(dev: string, ips: readonly IpConfig[]): Step[] {
   const gateways = new Set(ips.flatMap(({ gateway }) => (gateway ? [hostPrefix(gateway)] : [])));
+  const six = ips.filter(({ address }) => familyOf(address) === 6);
+  const asking = six.length > 0 && !six.some(({ gateway }) => gateway?.startsWith('fe80:')) ? [ASKING] : [];
   return [
-    ...[...gateways].map((address): Step => ({ kind: 'address', in: 'host', dev, address })),
+    ...[...gateways, ...asking].map((address): Step => ({ kind: 'address', in: 'host', dev, address })),
     ...ips.map(({ address }): Step => ({ kind: 'route', in: 'host', dev, dst: hostPrefix(address) })),
   ];
 }

@@ -120,6 +120,7 @@ t.test('ptp', async (t) => {
   t.same(render(plan, NAMES).slice(3, -3), [
     'ip addr add 10.1.0.1/32 dev vethe3stgvlyn2x',
     'ip -6 addr add fd00:1::1/128 dev vethe3stgvlyn2x nodad',
+    'ip -6 addr add fe80::1/64 dev vethe3stgvlyn2x nodad',
     'ip route add 10.1.0.2/32 dev vethe3stgvlyn2x',
     'ip -6 route add fd00:1::2/128 dev vethe3stgvlyn2x',
     'sysctl -w net/ipv4/ip_forward=1',

@@ -23,6 +23,26 @@ t.test('two containers reach each other and the host by the host, over both fami
   for (const target of ['10.1.0.2', 'fd00:1::3'])
     t.ok(await ping(world.host.netns, target), `host to ${target}`);
 
+  t.test(
+    'the host can ask for what it forwards to at once, not after duplicate address detection',
+    async (t) => {
+      const late = await world.container();
+      await world.add(PTP, late);
+      const found = await ip(
+        world.host.netns,
+        '-6',
+        'addr',
+        'show',
+        hostLinkName('ptpnet', { containerId: late.id, ifname: 'eth0' }),
+      );
+      const usable = found[0].addr_info.filter(
+        ({ scope, tentative }: { scope: string; tentative?: boolean }) => scope === 'link' && !tentative,
+      );
+      t.ok(usable.some(({ local }: { local: string }) => local === 'fe80::1'));
+      await world.ok('DEL', PTP, { container: late });
+    },
+  );
+
   t.test('the prefix is a route by the gateway, not a link', async (t) => {
     const routes = await ip(a.netns, 'route');
     const byDst = (dst: string) => routes.find((route) => route.dst === dst);
