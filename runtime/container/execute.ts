@@ -1,6 +1,6 @@
 /** A further command in a container that runs: by a monitor of its own, which lives as long as that command. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { cgroupsOf } from '../cgroup/cgroups.ts';
@@ -8,7 +8,7 @@ import { type Execution, executionSteps } from './container-steps.ts';
 import type { Maker, Window } from './lifecycle.ts';
 import { type Created, createContainer } from './start.ts';
 import type { Step } from './steps.ts';
-import { cgroupParent, forget, type StoredContainer, stateOf } from './store.ts';
+import { cgroupParent, type StoredContainer, stateOf } from './store.ts';
 
 export interface Executing {
   created: Created;
@@ -46,11 +46,12 @@ export async function execute(
     { ...asked, pid, namespaces: spec.namespaces },
     { cgroups, filter: maker.filter, unprivileged: spec.unprivileged, ...window },
   );
+  const forget = () => rmSync(own, { recursive: true, force: true });
   try {
     const created = await createContainer(maker.monitor, own, steps, maker.ambient.env);
-    return { created, steps, forget: () => forget(own) };
+    return { created, steps, forget };
   } catch (error) {
-    forget(own);
+    forget();
     throw error;
   }
 }

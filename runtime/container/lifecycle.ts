@@ -237,13 +237,13 @@ export async function remove(maker: Maker, id: string): Promise<void> {
     );
   }
   removeWritten(storeFolder(maker.ambient), id);
-  forget(folderOf(maker.ambient, id));
+  await forget(maker.ambient, id);
 }
 
 /** What nobody will clean up any more: containers whose monitor died, and what a crash left without a container. Returns their ids. */
 export async function collect(maker: Maker): Promise<string[]> {
   const { ambient } = maker;
-  const others = [...cgroupIds(cgroupParent(ambient)), ...writtenIds(storeFolder(ambient))];
+  const others = () => [...cgroupIds(cgroupParent(ambient)), ...writtenIds(storeFolder(ambient))];
   const gone = await abandoned(ambient, others);
   for (const id of gone) await remove(maker, id);
   return gone;

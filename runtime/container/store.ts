@@ -73,17 +73,20 @@ function isBeingMade(folder: string): boolean {
  * Ids of containers whose monitor is gone without a word, or whose command never began, and those of folders, and of what else bears an id (`others`), without a
  * container.
  */
-export async function abandoned(ambient: Ambient, others: readonly string[]): Promise<string[]> {
-  if (!existsSync(containersFolder(ambient))) return [...others];
+export async function abandoned(ambient: Ambient, others: () => readonly string[]): Promise<string[]> {
+  if (!existsSync(containersFolder(ambient))) return [...others()];
+  // Nobody comes or goes between the looks.
   const release = await ambient.lock(join(containersFolder(ambient), 'lock'));
   try {
     const known = listContainers(ambient);
     const broken = known.filter((one) => {
+      // Asked first: the state of one that was made in the meantime would be what it was before.
+      if (isBeingMade(one.folder)) return false;
       const { phase, started } = stateOf(one);
-      return (phase === 'broken' || (phase === 'stopped' && !started)) && !isBeingMade(one.folder);
+      return phase === 'broken' || (phase === 'stopped' && !started);
     });
     const ids = new Set(known.map(({ spec }) => spec.id));
-    const lost = [...containerIds(ambient), ...others].filter((id) => !ids.has(id));
+    const lost = [...containerIds(ambient), ...others()].filter((id) => !ids.has(id));
     return [...new Set([...broken.map(({ spec }) => spec.id), ...lost])];
   } finally {
     release();
@@ -142,10 +145,12 @@ export function stateOf({ folder }: Pick<StoredContainer, 'folder'>): ContainerS
   const status = readStatus(folder);
   if (status === undefined) return { phase: 'broken' };
   const { pid, monitor, ...rest } = status;
-  if (status.phase === 'stopped')
-    return { ...rest, ...(status.started === 0 && { started: undefined }) } as ContainerState;
-  if (monitor === undefined || !isMonitor(monitor, folder)) return { ...rest, phase: 'broken' };
-  return { ...rest, monitor, ...(pid !== undefined && { pid }) };
+  if (status.phase !== 'stopped' && monitor !== undefined && isMonitor(monitor, folder))
+    return { ...rest, monitor, ...(pid !== undefined && { pid }) };
+  // It may have ended between the two looks; what it wrote last stays.
+  const { pid: _, monitor: __, ...last } = readStatus(folder) ?? status;
+  if (last.phase !== 'stopped') return { ...last, phase: 'broken' };
+  return { ...last, ...(last.started === 0 && { started: undefined }) } as ContainerState;
 }
 
 function readStatus(folder: string): ContainerState | undefined {
@@ -165,7 +170,13 @@ function isMonitor(pid: number, folder: string): boolean {
   }
 }
 
-/** The last of a container: after this nothing tells of it. */
-export function forget(folder: string): void {
-  rmSync(folder, { recursive: true, force: true });
+/** The last of a container: after this nothing tells of it. Who looks for what is abandoned sees all of its folder, or nothing. */
+export async function forget(ambient: Ambient, id: string): Promise<void> {
+  if (!existsSync(folderOf(ambient, id))) return;
+  const release = await ambient.lock(join(containersFolder(ambient), 'lock'));
+  try {
+    rmSync(folderOf(ambient, id), { recursive: true, force: true });
+  } finally {
+    release();
+  }
 }

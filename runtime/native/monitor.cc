@@ -67,6 +67,8 @@ class Monitor {
   bool unwanted_ = false;
   // Somebody who is connected does what is to be done at the end.
   bool cared_for_ = false;
+  // Everybody was told of the end.
+  bool told_ = false;
   uint64_t started_ = 0;
   int status_ = -1;
   char failure_[32] = "";
@@ -242,7 +244,7 @@ void Monitor::on_client(Client *client, short events) {
     unwanted_ = true;
     kill(born_.pid, SIGKILL);
   }
-  if (client->cares) cared_for_ = false;
+  if (client->cares && !(told_ && client->out_length == 0)) cared_for_ = false;
   clients_.remove(client);
 }
 
@@ -317,6 +319,7 @@ void Monitor::end() {
   char text[16];
   const int length = snprintf(text, sizeof text, "%d", status_);
   clients_.tell('X', text, static_cast<size_t>(length), true);
+  told_ = true;
   const uint64_t until = milliseconds() + 10000;
   // Who still sends input hears of the end first, and goes: closed before, his next word would cost him what he has not read.
   while ((clients_.pending() || clients_.attached()) && milliseconds() < until) {

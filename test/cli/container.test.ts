@@ -1,5 +1,5 @@
 /** Containers as a person makes them: by `weft run` and the commands beside it, on a simulated host. */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { cachedResults, execIn, leases } from '../support/host.ts';
@@ -34,6 +34,15 @@ t.test('a command, its output and its exit status', async (t) => {
     'still here',
     'PID 1 cannot be killed from inside',
   );
+});
+
+t.test('who stands by the end of a container does what is to be done, and nobody else', async (t) => {
+  const file = join(host.root, 'executed');
+  const trace = ['-f', '-qq', '-e', 'trace=execve', '-e', 'signal=none', '-o', file];
+  await host.exec('strace', [...trace, '/opt/cni/bin/weft', 'run', '--rm', 'echo', 'x'], { env: lab.env });
+  const executed = readFileSync(file, 'utf8');
+  t.match(executed, /"echo", "x"/);
+  t.notMatch(executed, /__ended/);
 });
 
 t.test('what cannot be run', async (t) => {
