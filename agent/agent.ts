@@ -1,6 +1,7 @@
 /** The agent's inside: serves requests of launchers by the same code that the cold path runs. */
 import { clearAway } from '../cni/clear-away.ts';
 import { ErrorCode } from '../cni/errors.ts';
+import { lookAtNamespace, ownNamespace } from '../cni/namespace.ts';
 import type { PluginVerbs } from '../cni/plugin.ts';
 import { type Outcome, runPlugin } from '../cni/skel.ts';
 import type { Door } from '../netlink/door.ts';
@@ -63,7 +64,8 @@ export class Agent {
   readonly #containers = new Queues();
   #requests = 0;
   #underWay = 0;
-  readonly #locks = new Queues();
+  readonly #shared = { locks: new Queues(), kept: new Map<string, unknown>() };
+  readonly #ownNamespace = ownNamespace();
   readonly #configurations = new KnownConfigurations();
 
   constructor(door: Door, hooks: AgentHooks = {}) {
@@ -107,11 +109,12 @@ export class Agent {
     const work = async (): Promise<void> => {
       const started = performance.now();
       const late: (() => Promise<unknown>)[] = [];
-      const ambient = requestAmbient(request, caller, this.#locks, (part) => void late.push(part));
+      const ambient = requestAmbient(request, caller, this.#shared, (part) => void late.push(part));
       const door = new TimedDoor(this.#door);
       const plugin: PluginVerbs = await loadPlugin(name, { door });
       const outcome = await runPlugin(plugin, ambient, {
         decode: (input, schema) => this.#configurations.decode(input, schema),
+        look: (path) => lookAtNamespace(path, this.#ownNamespace),
       });
       const command = env.CNI_COMMAND ?? '';
       const abandoned = caller.gone;

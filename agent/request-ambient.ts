@@ -14,11 +14,20 @@ export interface Caller {
   begins(): void;
 }
 
+/** What all requests of an agent share. */
+export interface Shared {
+  readonly locks: Queues;
+  readonly kept: Map<string, unknown>;
+}
+
+/** The machine's identity, which does not change while it runs. */
+const HOST_ID = 'host id';
+
 /** Variables of the agent's own that the programs it starts must not see; a delegate's launcher asks the agent by itself. */
 export function requestAmbient(
   { env, input }: Request,
   caller: Caller,
-  locks: Queues,
+  { locks, kept }: Shared,
   afterAnswer: (work: () => Promise<unknown>) => void,
 ): Ambient {
   const { pid: _own, ...real } = realAmbient(env);
@@ -29,6 +38,14 @@ export function requestAmbient(
     log: (line) => caller.log(`${line}\n`),
     begins: () => caller.begins(),
     afterAnswer,
+    kept,
+    hostId() {
+      const known = env.WEFT_HOST_ID ? undefined : kept.get(HOST_ID);
+      if (typeof known === 'string') return known;
+      const id = real.hostId();
+      if (!env.WEFT_HOST_ID) kept.set(HOST_ID, id);
+      return id;
+    },
     // Those of this process wait for each other here, and only the first of them on a thread for everybody else.
     lock: (path) =>
       new Promise((resolve, reject) => {

@@ -80,6 +80,8 @@ export interface Ambient {
   lock(path: string): Promise<() => void>;
   /** Changes to small files, by the native core (netlink/files.ts). */
   readonly files: Files;
+  /** What a process that stays keeps from one request to the next, to be verified by whoever put it there; absent in others. */
+  readonly kept?: Map<string, unknown>;
   /** Runs a program to its end; throws CniError(program) only when it cannot be started. */
   run(file: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
 }

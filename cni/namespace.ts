@@ -10,18 +10,23 @@ export interface NamespaceLook {
 
 export type LookAtNamespace = (path: string) => NamespaceLook;
 
+/** This process's own network namespace; undefined without /proc. */
+export function ownNamespace(): BigIntStats | undefined {
+  return statSync('/proc/self/ns/net', { bigint: true, throwIfNoEntry: false });
+}
+
 /**
  * Compares a path with this process's own network namespace: device and inode number identify a namespace
  * (namespaces(7)), and every namespace's file is on one device, that of nsfs. Opens and changes nothing.
+ * @param own ownNamespace(), where that is known
  */
-export function lookAtNamespace(path: string): NamespaceLook {
+export function lookAtNamespace(path: string, own = ownNamespace()): NamespaceLook {
   let there: BigIntStats;
   try {
     there = statSync(path, { bigint: true });
   } catch (error) {
     return { state: 'gone', details: error instanceof Error ? error.message : String(error) };
   }
-  const own = statSync('/proc/self/ns/net', { bigint: true, throwIfNoEntry: false });
   // Without /proc there is nothing to compare with; the kernel will refuse what is no namespace.
   if (own === undefined) return { state: 'other' };
   if (there.dev !== own.dev) return { state: 'foreign' };

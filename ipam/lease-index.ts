@@ -11,10 +11,13 @@ import type { Holder } from './leases.ts';
  * One small file per bucket of container ids, and a stamp. The stamp is what the lease folder's times were when the
  * index was last right; whoever creates or removes a lease without us changes them (see docs/decisions/0002).
  * Nothing reaches the disk before `save`, and `save` writes the stamp last: a crash leaves an index that is not trusted.
+ * A process that stays may keep it in memory: what it has read is right as long as the folder has the times of its own last `save`.
  */
 export class LeaseIndex {
   /** Forty entries each at 10,000 leases, less than a page: small to read, and few enough to be written again quickly. */
   static readonly BUCKETS = 256;
+  /** So many entries are kept in memory from one session to the next, in a process that stays: a megabyte. */
+  static readonly MOST_KEPT = 4096;
 
   readonly #dir: string;
   readonly #files: Files;
@@ -24,6 +27,8 @@ export class LeaseIndex {
   #complete = false;
   /** A bucket could not be read: nothing that is known here may be believed. */
   #damaged = false;
+  /** The folder's times with which memory and disk agree. */
+  #stamp: string | undefined;
 
   constructor(dir: string, files: Files) {
     this.#dir = dir;
@@ -32,15 +37,25 @@ export class LeaseIndex {
 
   /** Whether the index was right when the lease folder had these times. */
   isTrusted(stamp: string): boolean {
-    return readText(`${this.#dir}/stamp`) === stamp;
+    if (this.#stamp === stamp) return true;
+    this.#forget();
+    if (readText(`${this.#dir}/stamp`) !== stamp) return false;
+    this.#stamp = stamp;
+    return true;
+  }
+
+  #forget(): void {
+    this.#buckets.clear();
+    this.#dirty.clear();
+    this.#complete = false;
+    this.#damaged = false;
+    this.#stamp = undefined;
   }
 
   /** Starts over with these leases. */
   replace(leases: ReadonlyMap<string, Holder>): void {
-    this.#buckets.clear();
-    this.#dirty.clear();
+    this.#forget();
     this.#complete = true;
-    this.#damaged = false;
     for (const [address, holder] of leases) this.add(address, holder);
   }
 
@@ -72,6 +87,7 @@ export class LeaseIndex {
 
   /** Brings what changed to the disk. `stamp` is asked for after that, when the buckets are right. */
   save(stamp: () => string): void {
+    this.#stamp = undefined;
     if (this.#damaged) this.#dirty.clear();
     if (this.#complete || this.#damaged) this.#clear();
     if (this.#damaged) return;
@@ -79,7 +95,12 @@ export class LeaseIndex {
       this.#files.overwrite(this.#file(number), JSON.stringify(this.#buckets.get(number) ?? []), 0o600);
     }
     this.#dirty.clear();
-    this.#files.overwrite(`${this.#dir}/stamp`, stamp(), 0o600);
+    const now = stamp();
+    this.#files.overwrite(`${this.#dir}/stamp`, now, 0o600);
+    let entries = 0;
+    for (const bucket of this.#buckets.values()) entries += bucket.length;
+    if (entries > LeaseIndex.MOST_KEPT) this.#forget();
+    else this.#stamp = now;
   }
 
   /** The stamp goes first: what is left by a crash in the middle must not look right. */

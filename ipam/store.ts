@@ -11,6 +11,8 @@ import { LockedFolder } from './locked-folder.ts';
 const STAMP_AGE = 2000;
 /** A network name as SPEC 1.1, section 1 has it; it becomes a path. */
 const NETWORK = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+/** Indexes in the memory of a process that stays. */
+const MOST_KEPT = 64;
 /** How often to begin again when the folder is replaced while we wait for its lock. */
 const ATTEMPTS = 10;
 
@@ -99,9 +101,8 @@ export class DiskStore implements LeaseStore {
   }
 
   #session<T>({ identity, stamp }: FolderLook, work: (leases: Leases) => T): T {
-    const { files, paths } = this.#ambient;
-    const index = new LeaseIndex(`${paths.runDir}/leases/${this.#network}-${identity}`, files);
-    const leases = new LockedFolder(this.#dir, index, files);
+    const index = indexOf(`${this.#ambient.paths.runDir}/leases/${this.#network}-${identity}`, this.#ambient);
+    const leases = new LockedFolder(this.#dir, index, this.#ambient.files);
     if (!index.isTrusted(stamp)) leases.rebuild();
     try {
       return work(leases);
@@ -147,4 +148,15 @@ export class DiskStore implements LeaseStore {
       { cause: error },
     );
   }
+}
+
+/** The one that this process has kept, if it is one that stays: `isTrusted` says whether it is right. */
+function indexOf(folder: string, { files, kept }: Ambient): LeaseIndex {
+  const known = kept?.get(folder);
+  if (known instanceof LeaseIndex) return known;
+  const index = new LeaseIndex(folder, files);
+  const [oldest] = kept?.keys() ?? [];
+  if (kept !== undefined && kept.size >= MOST_KEPT && oldest !== undefined) kept.delete(oldest);
+  kept?.set(folder, index);
+  return index;
 }

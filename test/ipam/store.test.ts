@@ -361,3 +361,58 @@ t.test('an index whose entries are none is made again', async (t) => {
     t.same(await add(w, 'a'), ['10.1.0.2'], text);
   }
 });
+
+t.test('what a process that stays has in memory is believed only while nobody else was there', async (t) => {
+  const w = world(t);
+  const staying = (): World => ({ ...w, ambient: { ...w.ambient, kept: new Map() } });
+  const actors = [staying(), staying(), w];
+  const held = new Map<string, string>();
+  let state = 7;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    return (state >> 8) % below;
+  };
+  for (let n = 0; n < 300; n++) {
+    const actor = actors[random(actors.length)] ?? w;
+    const who = `c${random(12)}`;
+    const before = held.get(who);
+    if (random(10) === 0) put(w, `10.1.0.${200 + random(50)}`, '');
+    if (random(2) === 0) {
+      const [address = ''] = await add(actor, who);
+      t.equal(address, before ?? address, `${who} keeps its address`);
+      t.notOk(before === undefined && [...held.values()].includes(address), `${who} gets a free one`);
+      held.set(who, address);
+    } else {
+      t.same(await del(actor, who), before === undefined ? [] : [before], `DEL of ${who}`);
+      held.delete(who);
+    }
+  }
+  t.same(w.logs, []);
+});
+
+t.test('an index that could not be saved is not believed, in memory either', async (t) => {
+  const w = world(t);
+  let failing = '';
+  const { files } = w.ambient;
+  const overwrite: typeof files.overwrite = (file, text, mode) => {
+    if (failing !== '' && file.endsWith(failing))
+      throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
+    files.overwrite(file, text, mode);
+  };
+  const staying = { ...w, ambient: { ...w.ambient, kept: new Map(), files: { ...files, overwrite } } };
+  t.same(await add(staying, 'a'), ['10.1.0.2']);
+  for (failing of ['stamp', indexFiles(w).find((file) => !file.endsWith('stamp')) ?? '', '']) {
+    const who = `c${failing.length}`;
+    const [address] = await add(staying, who);
+    t.same(await del(w, who), [address]);
+    await add(staying, who);
+    t.equal((await del(staying, who)).length, 1);
+    t.same(await add(staying, 'a'), ['10.1.0.2']);
+  }
+  t.match(w.logs, [/could not be saved.*no room/]);
+  rmSync(path.join(w.runDir, 'leases'), { recursive: true });
+  const b = await add(staying, 'b');
+  const c = await add(staying, 'c');
+  t.same(await del(staying, 'b'), b);
+  t.same(await del(w, 'c'), c);
+});
