@@ -13,6 +13,7 @@ import { doctor } from './doctor/commands.ts';
 import { nat } from './nat/commands.ts';
 import { net } from './net/commands.ts';
 import { network } from './network/commands.ts';
+import { oci } from './oci/definition.ts';
 import { sandbox } from './sandbox/commands.ts';
 import { realTerminal, type Terminal } from './terminal.ts';
 import { trace } from './trace/commands.ts';
@@ -57,6 +58,7 @@ export const root = buildRouteMap({
     nat,
     ...containerCommands,
     sandbox,
+    oci,
     plan,
     status,
     trace,
@@ -84,6 +86,8 @@ export async function runWeft(
   const [first, ...words] = argv;
   if (first === 'help') return await runWeft([...words, '--help'], ambient, terminal);
   if (first === '__complete') {
+    // Words of the container's command are files, as far as anybody can know here.
+    if (withCommandApart(words) !== words) return 0;
     const proposals = await proposeCompletions(app, words, context);
     for (const { completion, brief } of proposals) terminal.out(`${completion}\t${brief}\n`);
     return 0;
@@ -102,10 +106,6 @@ export async function runWeft(
   if (first === '__ended') {
     const { ended } = await import('./container/ended.ts');
     return await ended(context, words);
-  }
-  if (first === 'oci') {
-    const { runOci } = await import('./oci/main.ts');
-    return await runOci(words, context.home, terminal);
   }
   return await line.run(withCommandApart(argv));
 }

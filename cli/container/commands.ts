@@ -30,12 +30,31 @@ const one = <T>(parse: (text: string) => T, placeholder: string, brief: string) 
 const many = <T>(parse: (text: string) => T, placeholder: string, brief: string) =>
   ({ kind: 'parsed', parse, brief, placeholder, optional: true, variadic: true }) as const;
 
+async function proposeNetworks(this: WeftContext, partial: string): Promise<string[]> {
+  const { networkNames } = await import('../net/list.ts');
+  const { DEMO_NETWORK } = await import('../../runtime/container/demo-network.ts');
+  const { USERSPACE_NETWORKS } = await import('../../runtime/container/userspace-network.ts');
+  const names = new Set([DEMO_NETWORK, ...(await networkNames(this.ambient)), ...USERSPACE_NETWORKS]);
+  return [...names].filter((name) => name.startsWith(partial));
+}
+
+/** TERM and the like; with SIG before them where that is how one began. */
+async function proposeSignals(this: WeftContext, partial: string): Promise<string[]> {
+  const { constants } = await import('node:os');
+  return Object.keys(constants.signals)
+    .map((name) => (partial.startsWith('SI') ? name : name.slice('SIG'.length)))
+    .filter((name) => name.startsWith(partial));
+}
+
 const run = buildCommand<RunFlags, string[], WeftContext>({
   loader: async () => (await import('./run.ts')).run,
   parameters: {
     flags: {
       name: one(parseName, 'NAME', 'NAME of the container [from its id]'),
-      net: many(String, 'NETWORK', 'NETWORK or file to attach to; "demo" is always there'),
+      net: {
+        ...many(String, 'NETWORK', 'NETWORK or file to attach to; "demo" is always there'),
+        proposeCompletions: proposeNetworks,
+      },
       publish: many(parsePublish, 'HOST:CONTAINER', 'Publish a port of the container on the host'),
       cpus: one(parseCpus, 'N', "CPUs' worth of time"),
       memory: one(parseBytes, 'BYTES', 'Memory, such as 64m'),
@@ -198,6 +217,7 @@ const kill = buildCommand<{ signal: number }, string[], WeftContext>({
         brief: 'Name or number of the signal',
         placeholder: 'SIGNAL',
         default: 'KILL',
+        proposeCompletions: proposeSignals,
       },
     },
     aliases: { s: 'signal' },

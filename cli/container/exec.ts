@@ -7,6 +7,7 @@ import { UsageError, type WeftContext } from '../context.ts';
 import { makerFrom } from './maker.ts';
 import { relay, sayUnwritten, windowSize } from './relay.ts';
 import { tellingStartFailure } from './start-failure.ts';
+import { laterWin } from './variables.ts';
 
 export interface ExecFlags {
   interactive?: boolean;
@@ -24,11 +25,12 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
   const { spec } = container;
   const terminal = flags.tty ?? false;
   const input = flags.interactive ?? false;
+  const { user, env } = await userFor(container, flags.user);
   const asked = {
     command: [command, ...rest] as const,
-    env: [...spec.env, ...(terminal ? ['TERM=xterm'] : []), ...(flags.env ?? [])],
+    env: laterWin([...spec.env, ...env, ...(terminal ? ['TERM=xterm'] : []), ...(flags.env ?? [])]),
     cwd: flags.workdir ?? spec.cwd,
-    ...{ user: await userFor(container, flags.user), terminal, interactive: input },
+    ...{ user, terminal, interactive: input },
   };
   await tellingStartFailure(this, async () => {
     const executing = await execute(makerFrom(this), container, asked, terminal ? windowSize() : undefined);
@@ -47,14 +49,17 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
 }
 
 /** As the files inside say, as they are now. */
-async function userFor(container: StoredContainer, asked: string | undefined): Promise<User> {
+async function userFor(
+  container: StoredContainer,
+  asked: string | undefined,
+): Promise<{ user: User; env: readonly string[] }> {
   const { spec } = container;
-  if (asked === undefined) return spec.user;
+  if (asked === undefined) return { user: spec.user, env: [] };
   const { accountOf } = await import('../../runtime/image/users.ts');
-  const { uid, gid, groups } = accountOf(asked, [`/proc/${runningPid(container)}/root`]);
+  const { uid, gid, groups, home } = accountOf(asked, [`/proc/${runningPid(container)}/root`]);
   if (spec.unprivileged && (uid !== 0 || gid !== 0))
     throw new UsageError(
       `${asked} is not there: without root only one user can be mapped, which is root inside`,
     );
-  return { uid, gid, groups };
+  return { user: { uid, gid, groups }, env: [`HOME=${home}`] };
 }

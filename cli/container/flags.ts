@@ -139,6 +139,10 @@ export function parseVolume(text: string): BindMount {
   const destination = isAbsolute(given) ? resolve(given) : '';
   if (destination === '/')
     throw new UsageError(`found ${JSON.stringify(text)}: the whole root is given by --rootfs, not by -v`);
+  if (/^\/(proc|sys)(\/|$)/.test(destination))
+    throw new UsageError(
+      `found ${JSON.stringify(text)}: ${destination} is the kernel's, and shows the namespaces of the container; choose another place inside`,
+    );
   if (source !== '' && destination !== '' && more.length === 0 && (mode === 'ro' || mode === 'rw'))
     return { source: resolve(source), destination, readOnly: mode === 'ro' };
   throw new UsageError(

@@ -11,6 +11,8 @@ const PASSED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] 
 export interface Relayed {
   /** Of the container; undefined when its monitor went away without a word. */
   status: number | undefined;
+  /** The terminal here was closed: the container has been told, and is left to itself. */
+  left?: boolean;
   /** Why its output could not be written here: then it was ended, as a program is whose reader went away. */
   unwritten?: string;
 }
@@ -34,19 +36,31 @@ export async function relay(
     ...(options.input ? [passInput(client, options.terminal)] : []),
     ...(options.terminal ? [passSize(client)] : []),
     passSignals(client),
+    ...(options.terminal ? [onHangUp(leave)] : []),
   ];
+  let left = false;
+  function leave(): void {
+    left = true;
+    // As a program ends whose terminal goes. Node's own end would set the terminal back, which aborts where it is gone.
+    process.once('exit', () => process.kill(process.pid, 'SIGHUP'));
+    client.endInput();
+    client.leave();
+  }
   try {
     let unwritten: string | undefined;
     for await (const one of told) {
       if (one.kind === 'output' && unwritten === undefined) {
-        unwritten = writeAll(one.stream === 'stdout' ? 1 : 2, one.data);
+        const code = writeAll(one.stream === 'stdout' ? 1 : 2, one.data);
+        // Nobody is at a closed terminal; its end is told by a signal.
+        if (options.terminal && code === 'EIO') continue;
+        unwritten = code;
         if (unwritten !== undefined) client.signal(constants.signals.SIGKILL);
       }
       if (one.kind !== 'ended') continue;
       if (unwritten === undefined) return { status: one.status };
       return { status: 128 + constants.signals.SIGPIPE, unwritten };
     }
-    return { status: undefined };
+    return left ? { status: 128 + constants.signals.SIGHUP, left } : { status: undefined };
   } finally {
     for (const stop of forget) stop();
     client.close();
@@ -97,6 +111,12 @@ function passSize(client: MonitorClient): () => void {
   tell();
   process.on('SIGWINCH', tell);
   return () => void process.off('SIGWINCH', tell);
+}
+
+/** Registered behind passSignals: the container hears of it first. */
+function onHangUp(leave: () => void): () => void {
+  process.on('SIGHUP', leave);
+  return () => void process.off('SIGHUP', leave);
 }
 
 function passSignals(client: MonitorClient): () => void {

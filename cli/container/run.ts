@@ -48,7 +48,9 @@ async function foreground(context: WeftContext, maker: Maker, made: Made): Promi
   client.careForEnd();
   await start(maker, made);
   const options = { input: spec.interactive, terminal: spec.terminal };
-  const { status, unwritten } = await relay(client, told, options);
+  const { status, unwritten, left } = await relay(client, told, options);
+  // Its monitor does now what is to be done at its end.
+  if (left && status !== undefined) return status;
   sayUnwritten(context, unwritten);
   const stopped = stateNow(context, spec.id);
   if (spec.remove) await remove(maker, spec.id);

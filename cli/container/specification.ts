@@ -11,6 +11,7 @@ import type {
 import { USERSPACE_NETWORKS } from '../../runtime/container/userspace-network.ts';
 import { UsageError } from '../context.ts';
 import type { RunFlags } from './flags.ts';
+import { laterWin } from './variables.ts';
 
 /** Without --ns: all but the user namespace, in which files of the host would belong to nobody, and time. */
 const DEFAULT_NAMESPACES: readonly NamespaceKind[] = ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup'];
@@ -66,6 +67,10 @@ export function specification(
     : asked;
   assertFits(flags, namespaces);
   if (unprivileged) assertPossible(flags, defaults);
+  else if (flags.net?.includes('pasta'))
+    throw new UsageError(
+      "--net pasta: started by root it gives up root, and reaches no container of root's; --net slirp4netns does, --net demo is a network of the host",
+    );
   const name = flags.name ?? id.slice(0, 12);
   const { cpus, memory, pids, cpuset } = flags;
   return {
@@ -73,7 +78,12 @@ export function specification(
     name,
     created: ambient.now(),
     command: [first, ...rest],
-    env: variables(defaults.env, flags),
+    env: laterWin([
+      DEFAULT_PATH,
+      ...(flags.tty ? ['TERM=xterm'] : []),
+      ...defaults.env,
+      ...(flags.env ?? []),
+    ]),
     cwd: flags.workdir ?? defaults.cwd,
     user: defaults.user,
     hostname: flags.hostname ?? name.replaceAll(/[^a-zA-Z0-9.-]/g, '-'),
@@ -154,13 +164,4 @@ function assertFits(flags: RunFlags, namespaces: readonly NamespaceKind[]): void
   if (flags.rootfs !== undefined || flags.image !== undefined) wants('mnt', 'a root file system');
   if (flags.rootfs !== undefined && flags.image !== undefined)
     throw new UsageError('--rootfs and --image are both given: choose one');
-}
-
-/** Later ones win. */
-function variables(defaults: readonly string[], flags: RunFlags): string[] {
-  const all = new Map<string, string>();
-  for (const one of [DEFAULT_PATH, ...(flags.tty ? ['TERM=xterm'] : []), ...defaults, ...(flags.env ?? [])]) {
-    all.set(one.slice(0, one.indexOf('=')), one);
-  }
-  return [...all.values()];
 }

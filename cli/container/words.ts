@@ -1,4 +1,4 @@
-/** Where a command line of ours ends and that of the container's command begins. */
+/** Where a command line of ours ends and that of the container's command, or of runc's callers, begins. */
 
 /** Flags without a value, of `weft run` and `weft exec`. Everything else that begins with a dash takes the next word. */
 const SWITCHES: readonly string[] = [
@@ -22,6 +22,7 @@ function isSwitch(word: string): boolean {
  */
 export function withCommandApart(argv: readonly string[]): readonly string[] {
   const [name = '', ...words] = argv;
+  if (name === 'oci') return [name, '--', ...words];
   let positional = BEFORE[name];
   if (positional === undefined) return argv;
   for (let at = 0; at < words.length; at++) {

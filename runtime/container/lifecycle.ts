@@ -30,6 +30,7 @@ import {
   folderOf,
   forget,
   listContainers,
+  placed,
   stateOf,
   storeFolder,
 } from './store.ts';
@@ -76,7 +77,7 @@ export async function make(maker: Maker, spec: ContainerSpec, window?: Window): 
     return { spec, steps, created, attached };
   } catch (error) {
     await remove(maker, spec.id);
-    throw error;
+    throw placed(error, folder);
   } finally {
     release();
   }

@@ -128,6 +128,11 @@ export class MonitorClient {
     this.#stream.destroy();
   }
 
+  /** The monitor lets go of who says nothing more: then `told` ends. */
+  leave(): void {
+    this.#stream.end();
+  }
+
   close(): void {
     this.#stream.end();
     this.#stream.destroy();

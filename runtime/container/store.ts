@@ -51,7 +51,13 @@ export async function claim(ambient: Ambient, spec: ContainerSpec): Promise<Clai
     const folder = folderOf(ambient, spec.id);
     mkdirSync(folder, { mode: 0o700 });
     const release = await ambient.lock(join(folder, MAKING));
-    writeSpec(folder, spec);
+    try {
+      writeSpec(folder, spec);
+    } catch (error) {
+      release();
+      forget(folder);
+      throw placed(error, folder);
+    }
     return { folder, release };
   } finally {
     releaseAll();
@@ -91,6 +97,13 @@ export async function abandoned(ambient: Ambient, others: () => readonly string[
   } finally {
     release();
   }
+}
+
+/** An error of writing names no file (write(2)): what is meant then is a file in `folder`. */
+export function placed(error: unknown, folder: string): unknown {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (syscall !== 'write' || code === undefined) return error;
+  return new CniError(ErrorCode.io, `cannot write below ${folder}: ${message}`, undefined, { cause: error });
 }
 
 function writeSpec(folder: string, spec: ContainerSpec): void {

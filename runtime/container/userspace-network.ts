@@ -1,5 +1,5 @@
 /** A container's way out without root: pasta or slirp4netns copies packets between its namespace and sockets of the user's. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { Maker } from './lifecycle.ts';
@@ -8,6 +8,8 @@ import type { ContainerSpec } from './spec.ts';
 export const USERSPACE_NETWORKS = ['pasta', 'slirp4netns'] as const;
 
 const PID_FILE = 'userspace-network.pid';
+/** What it says: it may do so long after this process has gone. */
+const WORDS_FILE = 'userspace-network.log';
 
 /** How each is called; both leave the foreground by themselves or are left there. */
 function command({ userspaceNetwork, ports }: ContainerSpec, pid: number): [string, string[]] {
@@ -48,17 +50,19 @@ export async function connectUserspace(
 ): Promise<void> {
   const { spawn } = await import('node:child_process');
   const [file, args] = command(spec, pid);
+  const words = openSync(join(folder, WORDS_FILE), 'a', 0o600);
   const child = spawn(file, args, {
     detached: true,
-    stdio: ['ignore', 'ignore', 'ignore'],
+    stdio: ['ignore', words, words],
     env: maker.ambient.env,
   });
+  closeSync(words);
   let problem: string | undefined;
   child.once('error', ({ message }) => {
     problem = `cannot start ${file}: ${message}; install the package ${file === 'pasta' ? 'passt' : file}`;
   });
   child.once('exit', (status) => {
-    problem = `${file} ended with status ${status}: run "${file} ${args.join(' ')}" to see why`;
+    problem = `${file} ended with status ${status}: ${wordsOf(folder) || 'it did not say why'}`;
   });
   for (let look = 0; look < LOOKS && problem === undefined; look++) {
     if (child.pid !== undefined && linksOf(pid) > 1) {
@@ -73,6 +77,12 @@ export async function connectUserspace(
     ErrorCode.program,
     problem ?? `${file} made no link in the container within ${(LOOK * LOOKS) / 1000} s`,
   );
+}
+
+/** On one line, but for its grief about a host without a log. */
+function wordsOf(folder: string): string {
+  const lines = readFileSync(join(folder, WORDS_FILE), 'utf8').split('\n');
+  return lines.filter((line) => line !== '' && !line.endsWith('to syslog')).join('; ');
 }
 
 /** proc(5), /proc/PID/net/dev: two lines of heading, then one a link. */

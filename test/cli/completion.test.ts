@@ -17,7 +17,19 @@ t.test('words are proposed from the command tree', async (t) => {
       .map((line) => line.split('\t')[0]);
   t.same(await propose(''), [
     ...['net', 'network', 'nat', 'run', 'exec', 'ps', 'logs', 'stop', 'kill', 'rm', 'stats', 'inspect', 'gc'],
-    ...['sandbox', 'plan', 'status', 'trace', 'doctor', 'top', 'agent', 'demo', 'version', 'completion'],
+    ...[
+      'sandbox',
+      'oci',
+      'plan',
+      'status',
+      'trace',
+      'doctor',
+      'top',
+      'agent',
+      'demo',
+      'version',
+      'completion',
+    ],
   ]);
   t.same(await propose('ne'), ['net', 'network']);
   t.same(await propose('net', 'c'), ['check']);
@@ -31,6 +43,10 @@ t.test('words are proposed from the command tree', async (t) => {
   t.same(await propose('nonsense', ''), []);
   t.same(await propose('net', 'add', './'), [], 'the shell proposes files');
   t.same(await propose('net', 'attachments', 'po'), ['podnet']);
+  t.same(await propose('run', '-d', '--net', 'p'), ['podnet', 'pubnet', 'pasta']);
+  t.same(await propose('kill', '--signal', 'QU'), ['QUIT']);
+  t.same(await propose('kill', '-s', 'SIGQU'), ['SIGQUIT']);
+  t.same(await propose('exec', '-it', 'web', ''), [], 'the command inside is for the shell to propose');
 });
 
 t.test('namespaces are proposed by their names', async (t) => {
