@@ -298,5 +298,6 @@ export class HostNetwork {
     forget(this.#options.paths.cacheDir, this.name);
     this.#registration.forget();
     this.#view.forget();
+    if (this.#leases().length === 0) await this.#options.parts.clearRules(this.name);
   }
 }

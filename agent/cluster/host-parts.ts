@@ -4,6 +4,9 @@ import { NetworkReconciler } from '../../cluster/host/reconciler.ts';
 import { overlaps, underlayAddresses } from '../../cluster/host/underlay.ts';
 import type { ClusterNetwork } from '../../cluster/network.ts';
 import type { Member, NetworkState } from '../../cluster/registry.ts';
+import type { Ambient } from '../../cni/ambient.ts';
+import { holdings } from '../../firewall/holdings.ts';
+import { firewall } from '../../firewall/select.ts';
 import type { Door, Namespace } from '../../netlink/door.ts';
 import { bridgeMac, networkMac, tunnelMac } from '../../plan/names.ts';
 import { removeEmptyBridges } from './bridges.ts';
@@ -23,15 +26,16 @@ export interface HostPartsOptions {
   door: Door;
   /** The host, held open. */
   host: Namespace;
-  /** Ambient.hostId(), of which MACs of bridges are made. */
-  hostId: string;
+  ambient: Ambient;
   /** The one of this host that all networks of a daemon share, made when the first needs it. */
   speaker(daemon: 'bird' | 'frr'): Promise<Speaker>;
 }
 
-export function hostParts({ door, host, hostId, speaker }: HostPartsOptions): Parts {
-  const ground = { door, host, hostId };
+export function hostParts({ door, host, ambient, speaker }: HostPartsOptions): Parts {
+  // MACs of bridges are made of the host's id.
+  const ground = { door, host, hostId: ambient.hostId() };
   return {
+    clearRules: (network) => clearRules(host, ambient, network),
     tidy: (network) => tidy(ground, network),
     addresses: (asked) => underlayAddresses(host, asked),
     overlaps: async ({ pools, vxlan }, held) => {
@@ -47,7 +51,14 @@ export function hostParts({ door, host, hostId, speaker }: HostPartsOptions): Pa
   };
 }
 
-type Ground = Pick<HostPartsOptions, 'door' | 'host' | 'hostId'>;
+type Ground = Pick<HostPartsOptions, 'door' | 'host'> & { hostId: string };
+
+async function clearRules(host: Namespace, ambient: Ambient, network: string): Promise<void> {
+  for (const name of (await holdings(host, network)).masquerade) {
+    const backend = await firewall(host, ambient, name);
+    await backend.collectMasquerade(network, []);
+  }
+}
 
 async function tidy({ host, hostId }: Ground, { name, pools }: ClusterNetwork): Promise<void> {
   const macs = (bridge: string) => [bridgeMac(hostId, bridge), networkMac(name, 'gateway')];

@@ -33,6 +33,8 @@ export interface Parts {
   addresses(asked: readonly string[]): Promise<readonly string[]>;
   /** Takes away bridges of ours that have addresses of the network and no containers: for a host that is no member. Throws NetlinkError. */
   tidy(network: ClusterNetwork): Promise<void>;
+  /** Takes the masquerade of a network away that has no container here. Throws NetlinkError, CniError. */
+  clearRules(network: string): Promise<void>;
   /** The host's own routes that share addresses with the pools, in words; those of the network itself left out. */
   overlaps(network: ClusterNetwork, held: readonly string[]): Promise<string[]>;
   /** MAC of the VXLAN device that a host makes for a network. */

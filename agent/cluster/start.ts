@@ -75,7 +75,7 @@ async function start(
   const networks = new Networks({
     ...{ registry, paths: ambient.paths, host: node, addresses, now: ambient.now, recordFolder: folder },
     parts: hostParts({
-      ...{ door, host, hostId: ambient.hostId() },
+      ...{ door, host, ambient },
       speaker: (daemon) => {
         const known = speakers.get(daemon) ?? openSpeaker(daemon, ambient, log);
         speakers.set(daemon, known);

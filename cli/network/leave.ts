@@ -63,7 +63,7 @@ async function alone(
       const network = new HostNetwork(
         {
           ...{ name, registry, paths, host: saved.host, addresses: [], now },
-          parts: hostParts({ door, host, hostId: ambient.hostId(), speaker }),
+          parts: hostParts({ door, host, ambient, speaker }),
           records: new Records(recordFolder(paths.cacheDir)),
           isHere: () => true,
           rivals: () => [],

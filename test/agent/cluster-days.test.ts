@@ -100,8 +100,11 @@ t.test('hosts come, change their address, and go', { skip }, async (t) => {
   t.match((await leave()).stderr, /hold 2 addresses of network podnet: remove them first/);
   t.ok(await ping(one.netns, three.v4), 'nothing has changed');
   await c.weft('net', 'del', 'podnet', three.netns);
+  const tables = async () => (await c.exec('nft', ['list', 'tables'])).stdout;
+  t.match(await tables(), /inet weft/);
   t.same(await leave(), { status: 0, stdout: 'this host is no member of podnet any more', stderr: '' });
   t.same(await ip(c.netns, 'link', 'show', 'type', 'vxlan'), []);
+  t.equal(await tables(), '', 'no rule of the masquerade stays');
   t.same(
     (await ip(c.netns, 'route')).filter(({ dst }) => dst.startsWith('10.244.')),
     [],

@@ -66,6 +66,8 @@ export class FakeHost implements Parts {
 
   async tidy() {}
 
+  async clearRules() {}
+
   async overlaps() {
     return this.routes;
   }
