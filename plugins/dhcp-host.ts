@@ -1,6 +1,7 @@
 /** What dhcp needs of this host (ipam/dhcp/dhcp.ts): packets on a container's link, clock and locks. */
 import { uptime } from 'node:os';
 import { CniError, ErrorCode } from '../cni/errors.ts';
+import { arpOwner, arpProbe } from '../ipam/dhcp/arp.ts';
 import type { Wire } from '../ipam/dhcp/client.ts';
 import { CLIENT_PORT } from '../ipam/dhcp/datagram.ts';
 import type { DhcpHost } from '../ipam/dhcp/dhcp.ts';
@@ -22,6 +23,7 @@ import { LITTLE_ENDIAN } from '../netlink/writer.ts';
 import { bootId } from './record.ts';
 
 const ETH_P_IP = 0x0800;
+const ETH_P_ARP = 0x0806;
 const AF_INET = 2;
 const [SOL_SOCKET, SO_REUSEADDR, SO_BINDTODEVICE] = [1, 2, 25];
 /** Packets that nobody took yet; the rest is dropped. */
@@ -61,6 +63,7 @@ async function openWire(netns: string, ifname: string): Promise<Wire> {
 class LinkWire implements Wire {
   readonly mac: Uint8Array;
   readonly sandbox: string;
+  readonly #netns: string | undefined;
   readonly #link: number;
   readonly #sockets: InsideSocket[] = [];
   #arrived: { packet: Uint8Array; from: Uint8Array }[] = [];
@@ -69,6 +72,7 @@ class LinkWire implements Wire {
   private constructor(ns: Namespace, link: number, mac: Uint8Array) {
     this.mac = mac;
     this.sandbox = ns.identity;
+    this.#netns = ns.path;
     this.#link = link;
   }
 
@@ -93,10 +97,7 @@ class LinkWire implements Wire {
   }
 
   send(packet: Uint8Array, to: Uint8Array): void {
-    const address = packetAddress(ETH_P_IP, this.#link);
-    address[11] = to.length;
-    address.set(to, 12);
-    this.#sockets[0]?.send(packet, address);
+    this.#sockets[0]?.send(packet, addressed(packetAddress(ETH_P_IP, this.#link), to));
   }
 
   async receive(milliseconds: number): Promise<{ packet: Uint8Array; from: Uint8Array } | undefined> {
@@ -112,6 +113,55 @@ class LinkWire implements Wire {
     }
     if (this.#sockets.length === 0) throw new Error('broken off');
     return this.#arrived.shift();
+  }
+
+  /** Asks twice: a frame may be lost. */
+  async ownerOf(address: string, milliseconds: number): Promise<string | undefined> {
+    let found: (mac: string | undefined) => void = () => {};
+    const owner = new Promise<string | undefined>((resolve) => {
+      found = resolve;
+    });
+    const socket = await this.#openForArp((bytes) => {
+      const mac = arpOwner(bytes, this.mac, address);
+      if (mac !== undefined) found(mac);
+    });
+    const ask = () => {
+      try {
+        socket.send(arpProbe(this.mac, address), this.#toAll(ETH_P_ARP));
+      } catch {
+        // Whether the link is gone shows where its address is set.
+      }
+    };
+    // What has come by then is read first, however long this process had no turn.
+    const silent = () => void setImmediate(() => found(undefined));
+    const timers = [setTimeout(ask, milliseconds / 2), setTimeout(silent, milliseconds)];
+    try {
+      ask();
+      return await owner;
+    } finally {
+      for (const timer of timers) clearTimeout(timer);
+      socket.close();
+    }
+  }
+
+  async #openForArp(received: (bytes: Uint8Array) => void): Promise<InsideSocket> {
+    const ns = await openDoor().open(this.#netns);
+    try {
+      const kind = { domain: AF_PACKET, type: SOCK_DGRAM, protocol: 0, room: 64 };
+      const socket = await InsideSocket.open(ns, kind, {
+        received: ({ bytes }) => received(bytes),
+        failed: () => {},
+      });
+      this.#sockets.push(socket);
+      socket.bind(packetAddress(ETH_P_ARP, this.#link));
+      return socket;
+    } finally {
+      ns.close();
+    }
+  }
+
+  #toAll(protocol: number): Uint8Array {
+    return addressed(packetAddress(protocol, this.#link), new Uint8Array(6).fill(0xff));
   }
 
   close(): void {
@@ -144,6 +194,13 @@ class LinkWire implements Wire {
     this.#arrived.push({ packet: bytes, from: address.slice(12, 12 + (address[11] ?? 0)) });
     this.#wake?.();
   }
+}
+
+/** struct sockaddr_ll with a hardware address. */
+function addressed(address: Uint8Array, mac: Uint8Array): Uint8Array {
+  address[11] = mac.length;
+  address.set(mac, 12);
+  return address;
 }
 
 /** A BPF program: whole UDP datagrams over IPv4 to one port; offsets are from the IP header's start. */

@@ -25,6 +25,11 @@ export interface Wire {
   send(packet: Uint8Array, to: Uint8Array): void;
   /** The next packet to the client's port; undefined after so many milliseconds without. Throws an Error once it is closed. */
   receive(milliseconds: number): Promise<{ packet: Uint8Array; from: Uint8Array } | undefined>;
+  /**
+   * The MAC of somebody else on this network who has an address (dotted); undefined where nobody is heard for so many milliseconds. Throws an
+   * Error with `code`.
+   */
+  ownerOf(address: string, milliseconds: number): Promise<string | undefined>;
   close(): void;
 }
 
@@ -150,13 +155,17 @@ export interface Wish {
   only?: string | undefined;
   /** Milliseconds for each attempt. */
   waits?: readonly number[];
+  /** Milliseconds in which the network is asked whether somebody has the address already; absent: it is not asked. */
+  probe?: number;
 }
 
 /**
- * A lease, from the beginning (RFC 2131, section 3.1): the first offer that can be used is taken. Throws NoLease; errors of the wire.
+ * A lease, from the beginning (RFC 2131, section 3.1): the first offer that can be used is taken. An address that somebody has is declined,
+ * and another one asked for, without the pause of ten seconds that the RFC asks for: a runtime waits, and asks three times at most. Throws
+ * NoLease; errors of the wire.
  */
 export async function acquire(wire: Wire, identity: Identity, wish: Wish = {}): Promise<Grant> {
-  const { waits = PATIENCE } = wish;
+  const { waits = PATIENCE, probe } = wish;
   let refusal = '';
   for (let round = 0; round < ROUNDS; round++) {
     const conversation = new Conversation(wire, identity);
@@ -170,8 +179,14 @@ export async function acquire(wire: Wire, identity: Identity, wish: Wish = {}): 
     if (answer === undefined) {
       throw new NoLease(`server ${offer.terms.server} offered ${address}, and then answered no more`, false);
     }
-    if (typeof answer !== 'string') return answer;
-    refusal = `server ${offer.terms.server} offered ${address}, and then refused it${answer && `: ${answer}`}`;
+    if (typeof answer === 'string') {
+      refusal = `server ${offer.terms.server} offered ${address}, and then refused it${answer && `: ${answer}`}`;
+      continue;
+    }
+    const owner = probe === undefined ? undefined : await wire.ownerOf(address, probe);
+    if (owner === undefined) return answer;
+    conversation.send({ type: TYPE.decline, options });
+    refusal = `server ${offer.terms.server} granted ${address}, which ${owner} on this network has already`;
   }
   throw new NoLease(refusal, true);
 }

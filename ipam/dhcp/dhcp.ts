@@ -31,6 +31,12 @@ export interface DhcpHost {
   waits?: readonly number[];
 }
 
+/**
+ * Milliseconds in which somebody who has the address already answers. RFC 5227 takes five seconds and more, for networks and hosts that are
+ * slow or asleep; who is awake on the same segment answers within one.
+ */
+const PROBE = 200;
+
 export function dhcpIpam(host: DhcpHost): Ipam {
   return {
     type: 'dhcp',
@@ -102,7 +108,7 @@ async function add(host: DhcpHost, request: IpamRequest): Promise<IpamResult> {
   try {
     const asked = host.now();
     const grant = await leased(() =>
-      acquire(wire, identity, { only, ...(host.waits && { waits: host.waits }) }),
+      acquire(wire, identity, { only, probe: PROBE, ...(host.waits && { waits: host.waits }) }),
     );
     const lease: Lease = {
       format: FORMAT,

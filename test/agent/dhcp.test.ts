@@ -238,3 +238,34 @@ t.test('udhcpd, macvlan, and a bridge of others', { buffered: true }, async (t) 
   });
   t.same(await kept(host), []);
 });
+
+t.test('an address that somebody has without a lease', { buffered: true }, async (t) => {
+  const host = await makeHost(t);
+  const segment = await makeSegment(host, 'br0');
+  await startAgent(host, { bin: BIN, flags: FLAGS });
+  const server = await segment.start('dnsmasq', [
+    '--dhcp-range=10.7.0.60,10.7.0.61,2m',
+    '--dhcp-sequential-ip',
+  ]);
+  const { id, netns } = await host.container();
+  await exec(
+    'ip',
+    ['-n', host.netns.slice('/run/netns/'.length), 'link', 'add', 'squat', 'up', 'master', 'br0'].concat([
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'eth0',
+      'netns',
+      id,
+    ]),
+  );
+  for (const line of ['addr add 10.7.0.60/24 dev eth0', 'link set eth0 up'])
+    await exec('ip', ['-n', id, ...line.split(' ')]);
+  await until('the squatter is heard', () => ping(segment.netns, '10.7.0.60'));
+  t.ok(netns);
+  const config = lan('br0');
+  const first = await ok(host, 'ADD', { container: await host.container(), config });
+  t.equal(addressOf(first), '10.7.0.61', 'the other one');
+  t.equal(await times(server, /DHCPDECLINE\(eth0\) 10\.7\.0\.60/), 1, 'the server is told');
+});

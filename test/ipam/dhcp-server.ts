@@ -110,6 +110,8 @@ export class FakeNetwork {
   /** Seconds since boot. */
   time = 1000;
   renewed = true;
+  /** MACs of others, by their addresses. */
+  readonly others = new Map<string, string>();
   /** Fails to open with this. */
   broken: Error | undefined;
 
@@ -152,6 +154,7 @@ export class FakeNetwork {
         const packet = arrived.shift();
         return packet && { packet, from: SERVER_MAC };
       },
+      ownerOf: async (address) => this.others.get(address),
       close: () => {},
     };
   }

@@ -1,11 +1,12 @@
 /** dhcp without a kernel: the client's side of the protocol, against a server in memory. */
 import { readdirSync } from 'node:fs';
 import t from 'tap';
+import { arpOwner, arpProbe } from '../../ipam/dhcp/arp.ts';
 import { dhcpIpam } from '../../ipam/dhcp/dhcp.ts';
 import { OPTION, TYPE } from '../../ipam/dhcp/message.ts';
 import { leaseFolder } from '../../ipam/dhcp/store.ts';
 import type { IpamNetConf } from '../../ipam/ipam.ts';
-import { FakeNetwork, generous, SERVER } from './dhcp-server.ts';
+import { FakeNetwork, generous, MAC, SERVER } from './dhcp-server.ts';
 import { conf, request, resultOf, type World, world } from './support.ts';
 
 const dhcp = (ipam: object = {}, more: object = {}) => conf({ type: 'dhcp', ...ipam }, more);
@@ -123,6 +124,64 @@ t.test('servers that are no help', async (t) => {
   t.match(await add(ask(w, dhcp(), { IP: '10.7.0.77/24' })), { ips: [{ address: '10.7.0.77/24' }] });
   network.broken = new Error('no such link');
   await t.rejects(add(ask(w, dhcp())), { code: 100, details: /no such link/ });
+});
+
+t.test('an address that somebody else has', async (t) => {
+  const w = world(t);
+  const network = new FakeNetwork();
+  const { add } = dhcpIpam(network.host);
+  network.others.set('10.7.0.50', '02:00:00:00:00:07');
+  let declined = 0;
+  network.behaviour = (asked) => {
+    if (asked.type === TYPE.decline) declined += 1;
+    return generous(declined === 0 ? '10.7.0.50' : '10.7.0.51')(asked);
+  };
+  t.match(await add(ask(w, dhcp())), { ips: [{ address: '10.7.0.51/24' }] });
+  t.same(network.said, [
+    'discover 0.0.0.0 - 255.255.255.255',
+    'request 0.0.0.0 10.7.0.50 255.255.255.255',
+    'decline 0.0.0.0 10.7.0.50 255.255.255.255',
+    'discover 0.0.0.0 - 255.255.255.255',
+    'request 0.0.0.0 10.7.0.51 255.255.255.255',
+  ]);
+  const { options } = network.asked[2] ?? {};
+  // RFC 2131, table 5: which address, of which server; what is asked for may not be there.
+  t.same(
+    [...(options?.keys() ?? [])].sort(),
+    [OPTION.requestedAddress, OPTION.messageType, OPTION.server, OPTION.clientId].sort(),
+  );
+
+  network.behaviour = generous();
+  network.asked.length = 0;
+  await t.rejects(add(ask(w, dhcp())), {
+    code: 11,
+    message: /granted 10\.7\.0\.50, which 02:00:00:00:00:07 on this network has already/,
+  });
+  t.equal(
+    network.said.filter((line) => line.startsWith('decline')).length,
+    3,
+    'three times from the beginning',
+  );
+});
+
+t.test('who has an address', async (t) => {
+  const other = Uint8Array.of(2, 0, 0, 0, 0, 7);
+  const probe = arpProbe(MAC, '10.7.0.50');
+  t.equal(hex(probe), '0001080006040001' + '0a580a070002' + '00000000' + '000000000000' + '0a070032');
+  const packet = (operation: number, sender: Uint8Array, from: string, target: string) => {
+    const made = arpProbe(sender, target);
+    made[7] = operation;
+    made.set(from.split('.').map(Number), 14);
+    return made;
+  };
+  const owner = (made: Uint8Array) => arpOwner(made, MAC, '10.7.0.50');
+  t.equal(owner(packet(2, other, '10.7.0.50', '0.0.0.0')), '02:00:00:00:00:07', 'an answer');
+  t.equal(owner(packet(1, other, '10.7.0.50', '10.7.0.1')), '02:00:00:00:00:07', 'a question from there');
+  t.equal(owner(arpProbe(other, '10.7.0.50')), '02:00:00:00:00:07', 'somebody who is about to take it');
+  t.equal(owner(packet(1, other, '10.7.0.9', '10.7.0.50')), undefined, 'a question for it');
+  t.equal(owner(packet(2, other, '10.7.0.9', '0.0.0.0')), undefined, 'another address');
+  t.equal(owner(probe), undefined, 'ourselves');
+  t.equal(owner(probe.subarray(0, 20)), undefined, 'cut off');
 });
 
 t.test('configurations that cannot be meant', async (t) => {
