@@ -84,7 +84,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     const identity = ownIdentity(bundle);
     const prepared = options.cluster && (await prepareCluster(options.cluster));
     await agent.warmUp();
-    const server = await AgentServer.open({
+    const server = AgentServer.open({
       ...{ agent, runDir, identity },
       odd: (reason, why) => {
         events.emit({ event: 'refused', why });

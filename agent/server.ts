@@ -1,22 +1,19 @@
 /** The agent's socket: one for each run folder, root's alone. */
 import { chmodSync, renameSync, statSync, unlinkSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import { makeFolder } from '../cni/folder.ts';
+import { RequestListener } from '../netlink/listener.ts';
 import { tryLock } from '../netlink/lock.ts';
 import type { Agent } from './agent.ts';
-import { Connection } from './connection.ts';
+import { type Reception, take } from './connection.ts';
 import type { Refusal } from './events.ts';
-import { standing } from './identity.ts';
-import { FRAME, frame } from './protocol.ts';
+import { LONGEST_REQUEST } from './protocol.ts';
 
 const SOCKET = 'agent.sock';
 /** sockaddr_un, with the zero at its end (unix(7)). */
 const LONGEST_PATH = 107;
-/** Callers at once; more wait in the socket's queue, or go the cold path. */
-const MOST_CONNECTIONS = 1024;
-/** Bytes of requests at once. */
-const MOST_HELD = 64 * 1024 * 1024;
+/** What all callers together may take; those beyond go the cold path. Bytes, and milliseconds without one. */
+const LIMITS = { mostCallers: 1024, mostHeld: 64 * 1024 * 1024, longest: LONGEST_REQUEST, patience: 10_000 };
 
 export interface ServerOptions {
   agent: Agent;
@@ -33,54 +30,35 @@ export class CannotListen extends Error {
 
 export class AgentServer {
   readonly socketPath: string;
-  readonly #server: Server;
+  readonly #listener: RequestListener;
   readonly #agent: Agent;
-  readonly #connections = new Set<Connection>();
   readonly #release: () => void;
   readonly #inode: bigint;
 
-  private constructor(options: ServerOptions, server: Server, socketPath: string, release: () => void) {
+  private constructor(agent: Agent, listener: RequestListener, socketPath: string, release: () => void) {
     this.socketPath = socketPath;
-    this.#agent = options.agent;
-    this.#server = server;
+    this.#agent = agent;
+    this.#listener = listener;
     this.#release = release;
     this.#inode = statSync(socketPath, { bigint: true }).ino;
-    let held = 0;
-    const reception = {
-      agent: options.agent,
-      greeting: frame(FRAME.greeting, options.identity),
-      standing: standing('/proc/self'),
-      odd: options.odd,
-      mayHold: (bytes: number) => {
-        if (held + bytes > MOST_HELD) return false;
-        held += bytes;
-        return true;
-      },
-    };
-    server.maxConnections = MOST_CONNECTIONS;
-    server.on('connection', (socket: Socket) => {
-      const connection = new Connection(socket, reception);
-      this.#connections.add(connection);
-      socket.on('close', () => this.#connections.delete(connection));
-    });
   }
 
   /** Listens. Throws CannotListen when another agent does, or the folder cannot be used. */
-  static async open(options: ServerOptions): Promise<AgentServer> {
-    const { runDir } = options;
+  static open({ agent, runDir, identity, odd }: ServerOptions): AgentServer {
     const socketPath = path.join(runDir, SOCKET);
     if (Buffer.byteLength(`${socketPath}.new`) > LONGEST_PATH) {
       throw new CannotListen(`${socketPath} is too long for a socket: choose another WEFT_RUN_DIR`);
     }
     const release = takeFolder(runDir);
+    let listener: RequestListener | undefined;
     try {
       // Made beside its place: whoever finds the name finds a socket that listens and is root's alone.
-      const server = createServer();
-      await listen(server, `${socketPath}.new`);
+      listener = listen(`${socketPath}.new`, identity, { agent, odd });
       chmodSync(`${socketPath}.new`, 0o600);
       renameSync(`${socketPath}.new`, socketPath);
-      return new AgentServer(options, server, socketPath, release);
+      return new AgentServer(agent, listener, socketPath, release);
     } catch (error) {
+      listener?.close();
       release();
       throw new CannotListen(`cannot listen on ${socketPath}: ${(error as Error).message}`, { cause: error });
     }
@@ -89,8 +67,7 @@ export class AgentServer {
   /** Takes no more requests, finishes those that were taken, and removes the socket. */
   async close(): Promise<void> {
     this.#removeSocket();
-    this.#server.close();
-    for (const connection of this.#connections) connection.stop();
+    this.#listener.close();
     await this.#agent.idle();
     this.#agent.close();
     this.#release();
@@ -119,17 +96,15 @@ function takeFolder(runDir: string): () => void {
   throw new CannotListen(`an agent runs already in ${runDir}: stop it first, or choose another WEFT_RUN_DIR`);
 }
 
-function listen(server: Server, file: string): Promise<void> {
+function listen(file: string, identity: string, reception: Reception): RequestListener {
   try {
     unlinkSync(file);
   } catch {
     // The ordinary case: no agent was killed in this very moment.
   }
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(file, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  return new RequestListener(
+    file,
+    { identity, ...LIMITS },
+    { request: (...asked) => take(...asked, reception), odd: reception.odd },
+  );
 }

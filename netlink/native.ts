@@ -49,8 +49,22 @@ export interface Native {
     types?: Uint32Array,
   ): Promise<number>;
   closeMonitor(id: number): void;
-  /** Who is at the other end of a connected Unix socket (SO_PEERCRED); `pid` is 0 outside of our PID namespace. */
-  peerOf(fd: number): { pid: number; uid: number };
+  /**
+   * A Unix socket that takes a request from each connection, as agent/protocol.ts has it. `limits`: callers at once, bytes of all requests,
+   * bytes of one, milliseconds of patience. `why` is 0 for a request, else an index of ODDITIES (netlink/listener.ts), with a reason.
+   */
+  openListener(
+    path: string,
+    identity: string,
+    limits: Uint32Array,
+    listener: (why: number, caller: number, wordsOrReason: string, input: string, pid: number) => void,
+  ): number;
+  /** Callers that are served still get their answers. */
+  closeListener(id: number): void;
+  /** A frame; `kind` and `status` are bytes, 256 is no status. With `last` the connection is closed when all is sent. */
+  writeCaller(id: number, caller: number, kind: number, status: number, text: string, last: boolean): void;
+  dropCaller(id: number, caller: number): void;
+  callerIsGone(id: number, caller: number): boolean;
   /** One datagram to a Unix socket; a path that begins with '@' is an abstract name. */
   sendDatagram(path: string, text: string): void;
   /** ETHTOOL_STXCSUM with a value, else ETHTOOL_GTXCSUM. */

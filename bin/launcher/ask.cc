@@ -19,8 +19,6 @@ extern char **environ;
 
 namespace {
 
-// As MAX_INPUT in runtime/ambient.ts; what is longer is refused there.
-constexpr size_t kLongestInput = 16u << 20;
 // An answer is a result and some lines of log; more is no agent of ours.
 constexpr size_t kLongestFrame = 64u << 20;
 // An agent that is there greets at once; one that does not is stopped, or drowning. WEFT_AGENT_WAIT is another bound.
@@ -76,42 +74,6 @@ bool await_greeting(int fd, pid_t agent) {
   return false;
 }
 
-void put(char **at, uint64_t number, char end) {
-  char digits[24];
-  size_t length = 0;
-  do {
-    digits[length++] = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number != 0);
-  while (length > 0) *(*at)++ = digits[--length];
-  *(*at)++ = end;
-}
-
-void put_file(char **at, const struct stat &file) {
-  put(at, file.st_dev, ':');
-  put(at, file.st_ino, ' ');
-}
-
-// What the greeting must be, to the byte: protocol, bundle (device, inode, time of change, size), and the network namespace, mount
-// namespace and root folder of the caller. Returns its length, 0 when something cannot be looked at.
-size_t own_identity(const Self &self, char *text) {
-  char path[PATH_MAX + 16];
-  snprintf(path, sizeof path, "%s/weft-core.js", self.home);
-  struct stat bundle = {}, place = {};
-  if (stat(path, &bundle) != 0) return 0;
-  char *at = stpcpy(text, "weft 1 ");
-  put_file(&at, bundle);
-  put(&at, static_cast<uint64_t>(bundle.st_mtim.tv_sec), '.');
-  put(&at, static_cast<uint64_t>(bundle.st_mtim.tv_nsec), ' ');
-  put(&at, static_cast<uint64_t>(bundle.st_size), ' ');
-  const char *const places[] = {"/proc/self/ns/net", "/proc/self/ns/mnt", "/"};
-  for (const char *name : places) {
-    if (stat(name, &place) != 0) return 0;
-    put_file(&at, place);
-  }
-  return static_cast<size_t>(at - text);
-}
-
 // The socket, connected to a process of root's; -1 when there is none.
 int connect_agent(ucred *peer) {
   sockaddr_un address = {};
@@ -132,31 +94,6 @@ int connect_agent(ucred *peer) {
   return -1;
 }
 
-// All of standard input; false when there is no memory for it. A closed one reads as empty.
-bool read_input(Input *input) {
-  size_t room = 64 * 1024;
-  input->bytes = static_cast<char *>(malloc(room));
-  input->read = true;
-  while (input->bytes != nullptr) {
-    const ssize_t count = read(STDIN_FILENO, input->bytes + input->length, room - input->length);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) {
-      pollfd waiting = {STDIN_FILENO, POLLIN, 0};
-      poll(&waiting, 1, -1);
-      continue;
-    }
-    if (count <= 0) return true;
-    input->length += static_cast<size_t>(count);
-    if (input->length > kLongestInput) return true;
-    if (input->length < room) continue;
-    room *= 2;
-    char *larger = static_cast<char *>(realloc(input->bytes, room));
-    if (larger == nullptr) free(input->bytes);
-    input->bytes = larger;
-  }
-  return false;
-}
-
 // Exactly `length` bytes until `deadline` (milliseconds of CLOCK_MONOTONIC; -1: as long as it takes).
 bool receive(int fd, void *into, size_t length, int64_t deadline) {
   for (char *at = static_cast<char *>(into); length > 0;) {
@@ -175,22 +112,22 @@ bool receive(int fd, void *into, size_t length, int64_t deadline) {
   return true;
 }
 
-// True once every byte is in the agent's hands. Before that the agent cannot have begun.
-bool hand_over(int fd, const void *bytes, size_t length, int64_t deadline) {
-  for (const char *at = static_cast<const char *>(bytes); length > 0;) {
-    const ssize_t count = send(fd, at, length, MSG_NOSIGNAL);
+// How many bytes are in the agent's hands when the time is over, or the agent. It cannot begin before it has all of them.
+size_t hand_over(int fd, const char *bytes, size_t length, int64_t deadline) {
+  size_t done = 0;
+  while (done < length) {
+    const ssize_t count = send(fd, bytes + done, length - done, MSG_NOSIGNAL);
     if (count > 0) {
-      at += count;
-      length -= static_cast<size_t>(count);
+      done += static_cast<size_t>(count);
       continue;
     }
-    if (errno != EINTR && errno != EAGAIN) return false;
-    const int64_t left = deadline - milliseconds();
-    if (left <= 0) return false;
+    if (errno == EINTR) continue;
+    const int64_t left = errno == EAGAIN ? deadline - milliseconds() : 0;
+    if (left <= 0) break;
     pollfd waiting = {fd, POLLOUT, 0};
     poll(&waiting, 1, static_cast<int>(left));
   }
-  return true;
+  return done;
 }
 
 struct Frame {
@@ -208,37 +145,6 @@ bool read_frame(int fd, Frame *frame, int64_t deadline) {
   if (frame->length > kLongestFrame) return false;
   frame->bytes = static_cast<char *>(malloc(frame->length + 1));
   return frame->bytes != nullptr && receive(fd, frame->bytes, frame->length, deadline);
-}
-
-// Which namespace CNI_NETNS leads to from here: /proc/self and the like mean another one to the agent.
-void look_at_netns(char *text) {
-  const char *path = getenv("CNI_NETNS");
-  struct stat there = {};
-  char *at = text;
-  if (path != nullptr && *path != '\0' && stat(path, &there) == 0) put_file(&at, there);
-  *at = '\0';
-}
-
-char *append(char *at, const char *text) { return static_cast<char *>(mempcpy(at, text, strlen(text) + 1)); }
-
-// Length of the whole, length of the words, then the words (each ends with a zero byte): names, namespace, environment; then the input.
-char *make_request(const Self &self, const Input &input, size_t *length) {
-  char netns[64];
-  look_at_netns(netns);
-  size_t words = strlen(self.called_as) + strlen(self.file) + strlen(netns) + 3;
-  for (char **entry = environ; *entry != nullptr; entry++) words += strlen(*entry) + 1;
-  if (words > kLongestInput) return nullptr;
-  *length = 8 + words + input.length;
-  char *request = static_cast<char *>(malloc(*length));
-  if (request == nullptr) return nullptr;
-  const uint32_t sizes[2] = {static_cast<uint32_t>(*length - 8), static_cast<uint32_t>(words)};
-  char *at = static_cast<char *>(mempcpy(request, sizes, sizeof sizes));
-  at = append(at, self.called_as);
-  at = append(at, self.file);
-  at = append(at, netns);
-  for (char **entry = environ; *entry != nullptr; entry++) at = append(at, *entry);
-  memcpy(at, input.bytes, input.length);
-  return request;
 }
 
 // Writes everything; a reader that went away is not an error of ours.
@@ -288,29 +194,48 @@ Asked not_taken(char reason) {
   return kNotTaken;
 }
 
-Asked converse(int fd, pid_t agent, const Self &self, Input *input, int *status) {
-  // While this is read, the agent writes its greeting.
-  char identity[512];
-  const size_t known = own_identity(self, identity);
+// Whether the agent that greets is ours: 0, else why it is not.
+char read_greeting(int fd, const char *identity, size_t known) {
   Frame greeting = {};
-  if (known == 0 || !await_greeting(fd, agent)) return not_taken('s');
-  if (!read_frame(fd, &greeting, milliseconds() + kGreetingMilliseconds)) return not_taken('s');
-  if (greeting.kind != 'H' || greeting.length != known || memcmp(greeting.bytes, identity, known) != 0) {
-    return not_taken('o');
-  }
-  if (!read_input(input)) exit(fail("cannot read", "standard input", "out of memory"));
-  if (input->length > kLongestInput) return not_taken('r');
-  size_t length = 0;
-  char *request = make_request(self, *input, &length);
-  if (request == nullptr || !hand_over(fd, request, length, milliseconds() + kSendSeconds * 1000)) return not_taken('r');
+  if (!read_frame(fd, &greeting, milliseconds() + kGreetingMilliseconds)) return 's';
+  return greeting.kind == 'H' && greeting.length == known && memcmp(greeting.bytes, identity, known) == 0 ? 0 : 'o';
+}
+
+// The agent has the request, and has said who it is.
+Asked taken(int fd, int *status) {
   const Asked asked = await_answer(fd, status);
   if (asked != kAnswered) note_fallback(asked == kNotTaken ? 'r' : 'b');
   return asked;
 }
 
+// No greeting came in time, which an agent writes in one piece before it serves. Once this is shut none can come any more. One that came in
+// this very moment is of an agent that may serve us, and cannot tell its answer any more: its end is waited for.
+Asked give_up(int fd, const char *identity, size_t known, int *status) {
+  shutdown(fd, SHUT_RD);
+  if (read_greeting(fd, identity, known) != 0) return not_taken('s');
+  pollfd ended = {fd, 0, 0};
+  poll(&ended, 1, -1);
+  return taken(fd, status);
+}
+
+Asked converse(int fd, pid_t agent, const char *identity, size_t known, const Request &request, int *status) {
+  // As much as it takes at once, which is all of an ordinary request; the rest when the agent has shown that it is there.
+  const size_t sent = hand_over(fd, request.bytes, request.length, milliseconds());
+  const size_t rest = request.length - sent;
+  if (!await_greeting(fd, agent)) return rest > 0 ? not_taken('s') : give_up(fd, identity, known, status);
+  if (const char reason = read_greeting(fd, identity, known)) return not_taken(reason);
+  if (hand_over(fd, request.bytes + sent, rest, milliseconds() + kSendSeconds * 1000) < rest) return not_taken('r');
+  return taken(fd, status);
+}
+
 }  // namespace
 
-Asked ask_agent(const Self &self, Input *input, int *status) {
+Asked ask_agent(const Self &self, Request *request, int *status) {
+  char identity[kLongestIdentity];
+  const size_t known = own_identity(self, identity);
+  if (known == 0) return not_taken('s');
+  if (!make_request(self, identity, request)) exit(fail("cannot read", "standard input", "out of memory"));
+  if (request->length - request->input > kLongestInput) return not_taken('r');
   ucred agent = {};
   const int fd = connect_agent(&agent);
   if (fd < 0) return not_taken('a');
@@ -318,7 +243,8 @@ Asked ask_agent(const Self &self, Input *input, int *status) {
   struct sigaction ignore = {}, before = {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, &before);
-  const Asked asked = converse(fd, agent.pid, self, input, status);
+  const Asked asked = converse(fd, agent.pid, identity, known, *request, status);
+  if (asked == kAnswered) return asked;
   sigaction(SIGPIPE, &before, nullptr);
   close(fd);
   return asked;

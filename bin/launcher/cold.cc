@@ -44,11 +44,11 @@ const char *find_node(char *buffer, size_t size) {
 }
 
 // Standard input that was read already, as standard input again.
-bool give_back(const Input &input) {
+bool give_back(const Request &request) {
   const int file = memfd_create("weft input", MFD_CLOEXEC);
   if (file < 0) return false;
-  for (size_t done = 0; done < input.length;) {
-    const ssize_t count = write(file, input.bytes + done, input.length - done);
+  for (size_t done = request.input; done < request.length;) {
+    const ssize_t count = write(file, request.bytes + done, request.length - done);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return false;
     done += static_cast<size_t>(count);
@@ -70,7 +70,7 @@ size_t prepare_agent(const char **args, size_t count) {
 
 }  // namespace
 
-int run_cold(const Self &self, const Input &input, int argc, char **argv, bool half_done) {
+int run_cold(const Self &self, const Request &request, int argc, char **argv, bool half_done) {
   char bundle[PATH_MAX + 16];
   snprintf(bundle, sizeof bundle, "%s/%s", self.home, kBundle);
   if (access(bundle, R_OK) != 0) {
@@ -90,7 +90,7 @@ int run_cold(const Self &self, const Input &input, int argc, char **argv, bool h
   args[n++] = self.file;
   for (int i = 1; i < argc; i++) args[n++] = argv[i];
 
-  if (input.read && !give_back(input)) return fail("cannot hand on", "standard input", strerror(errno));
+  if (request.bytes != nullptr && !give_back(request)) return fail("cannot hand on", "standard input", strerror(errno));
   // Read by bin/main.ts.
   if (half_done) setenv("WEFT_HALF_DONE", "1", 1);
   execve(node, const_cast<char *const *>(args), environ);

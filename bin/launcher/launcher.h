@@ -13,12 +13,14 @@ struct Self {
   const char *file;
 };
 
-// Standard input, once it has been read: the cold path gets it again.
-struct Input {
+// What the agent is asked; `input` is where standard input begins in it, once that has been read: the cold path gets it again.
+struct Request {
   char *bytes;
-  size_t length;
-  bool read;
+  size_t length, input, room;
 };
+
+// As MAX_INPUT in runtime/ambient.ts; what is longer is refused there.
+constexpr size_t kLongestInput = 16u << 20;
 
 // What became of a question to the agent.
 enum Asked {
@@ -32,14 +34,22 @@ enum Asked {
   kAnswered,
 };
 
-// Hands the request over to the agent of this host. Reads standard input only when an agent is there.
-Asked ask_agent(const Self &self, Input *input, int *status);
+// What an agent's greeting must be, to the byte: protocol, bundle (device, inode, time of change, size), and the network namespace, mount
+// namespace and root folder of the caller. Returns its length, less than kLongestIdentity; 0 when something cannot be looked at.
+constexpr size_t kLongestIdentity = 512;
+size_t own_identity(const Self &self, char *text);
+
+// Words and standard input, which is read to its end, but not far beyond kLongestInput; false when there is no memory for them.
+bool make_request(const Self &self, const char *identity, Request *request);
+
+// Hands the request over to the agent of this host, if there is one.
+Asked ask_agent(const Self &self, Request *request, int *status);
 
 // Does what weft-oci is asked for, where it is ordinary. False when that is left to Node, with the words as they are then.
 bool serve_runtime(int *argc, char ***argv);
 
 // Becomes Node. Returns the exit status when it cannot. `half_done`: see kBrokenHalfDone.
-int run_cold(const Self &self, const Input &input, int argc, char **argv, bool half_done);
+int run_cold(const Self &self, const Request &request, int argc, char **argv, bool half_done);
 
 // Counts a request that an agent might have served: 'a' none listens, 's' none greets, 'o' it is another's, 'r' it did not take the
 // request, 'b' it went away in the middle.

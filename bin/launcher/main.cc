@@ -68,9 +68,9 @@ int main(int argc, char **argv) {
   const bool is_runtime = strcmp(self.called_as, kRuntime) == 0 || strcmp(self.file, kRuntime) == 0;
   if (is_runtime && serve_runtime(&argc, &argv)) return 0;
 
-  Input input = {nullptr, 0, false};
+  Request request = {};
   int status = 1;
-  const Asked asked = wants_agent() ? ask_agent(self, &input, &status) : kNotTaken;
+  const Asked asked = wants_agent() ? ask_agent(self, &request, &status) : kNotTaken;
   if (asked == kAnswered) return status;
-  return run_cold(self, input, argc, argv, asked == kBrokenHalfDone);
+  return run_cold(self, request, argc, argv, asked == kBrokenHalfDone);
 }

@@ -83,7 +83,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<replaceFile>(env, exports, "replaceFile");
   expose<openMonitor>(env, exports, "openMonitor");
   expose<closeMonitor>(env, exports, "closeMonitor");
-  expose<peerOf>(env, exports, "peerOf");
+  expose<openListener>(env, exports, "openListener");
+  expose<closeListener>(env, exports, "closeListener");
+  expose<writeCaller>(env, exports, "writeCaller");
+  expose<dropCaller>(env, exports, "dropCaller");
+  expose<callerIsGone>(env, exports, "callerIsGone");
   expose<sendDatagram>(env, exports, "sendDatagram");
   expose<checksumOffload>(env, exports, "checksumOffload");
   expose<openSocket>(env, exports, "openSocket");

@@ -9,19 +9,6 @@
 
 namespace weft {
 
-// peerOf(fd): { pid, uid }
-Napi::Value peerOf(const Napi::CallbackInfo& info) {
-  const uint32_t fd = numberArgument(info, 0, "descriptor");
-  if (fd > INT32_MAX) throw SystemError{EBADF, "getsockopt"};
-  ucred peer = {};
-  socklen_t length = sizeof peer;
-  check(getsockopt(static_cast<int>(fd), SOL_SOCKET, SO_PEERCRED, &peer, &length), "getsockopt");
-  Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("pid", static_cast<double>(peer.pid));
-  result.Set("uid", static_cast<double>(peer.uid));
-  return result;
-}
-
 // sendDatagram(path, text): void
 Napi::Value sendDatagram(const Napi::CallbackInfo& info) {
   const std::string path = stringArgument(info, 0, "path");

@@ -7,6 +7,8 @@
 
 namespace weft {
 
+class Listener;
+
 // Owned by the loop: freed when uv_close has finished.
 class Watched {
  public:
@@ -15,6 +17,9 @@ class Watched {
   // Takes what is there; false when the descriptor is of no more use.
   virtual bool drain() = 0;
 
+  // Itself where it takes callers in.
+  virtual Listener* listener() { return nullptr; }
+
   Fd fd;
   std::vector<uint8_t> buffer;
   bool closing = false;
@@ -22,6 +27,8 @@ class Watched {
  protected:
   // Calls the listener with the arguments that `make` gives.
   void tell(const std::function<std::vector<napi_value>(Napi::Env)>& make);
+  // Ends it, from within as well. Idempotent.
+  void stop();
 
  private:
   friend uint32_t startWatching(Napi::Env, std::unique_ptr<Watched>, Napi::FunctionReference);
@@ -29,7 +36,6 @@ class Watched {
   static void readable(uv_poll_t* poll, int status, int events);
   static void closed(uv_handle_t* handle);
   static void environmentEnds(napi_async_cleanup_hook_handle, void* argument);
-  void stop();
 
   uv_poll_t poll_ = {};
   uint32_t id_ = 0;

@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { fallbackCounts, openFallbacks } from '../../agent/fallbacks.ts';
 import { ownIdentity } from '../../agent/identity.ts';
-import { doneFrame, FRAME, frame } from '../../agent/protocol.ts';
+import { FRAME } from '../../agent/protocol.ts';
 import { hostLinkName } from '../../plan/names.ts';
 import { execIn, type Host, leases, links, makeHost } from '../support/host.ts';
 import { until } from '../support/until.ts';
 import { BIN, call, NETWORK, ok } from './support.ts';
+import { doneFrame, frame } from './wire.ts';
 
 /** What a launcher on this host takes for its own agent's greeting. */
 const greetingOn = (host: Host) =>
@@ -153,6 +154,50 @@ for (const [behaviour, act] of Object.entries(broken)) {
     noted(t, host, [behaviour === 'refuses' ? 'refused' : 'broken']);
   });
 }
+
+t.test('an agent of protocol 1 finds no plugin in a request, and refuses', async (t) => {
+  const host = await makeHost(t);
+  const names: (string | undefined)[][] = [];
+  const greeting = frame(FRAME.greeting, 'weft 1 1:1 1.1 1 1:1 1:1 1:1 ');
+  await pretend(t, host, (socket) => {
+    socket.write(greeting);
+    let got = Buffer.alloc(0);
+    socket.on('data', (chunk) => {
+      got = Buffer.concat([got, chunk]);
+    });
+    // It has sent the whole request before it has read the greeting.
+    socket.on('close', () => names.push(got.toString('utf8', 8).split('\0').slice(0, 2)));
+  });
+  openFallbacks(host.dirs.run);
+  await isRight(t, host);
+  await until('all have ended', () => names.length === 3);
+  for (const [first, second] of names) {
+    t.match(first, /^weft 2 /);
+    t.match(second, /^\d+:\d+ $/);
+  }
+  noted(t, host, ['other']);
+});
+
+t.test('an agent that greets in the moment in which it is given up: its end is waited for', async (t) => {
+  const host = await makeHost(t);
+  let ended = 0;
+  const asked = await pretend(t, host, (socket) => {
+    setTimeout(() => socket.write(greetingOn(host)), 600);
+    setTimeout(() => {
+      ended = Date.now();
+      socket.destroy();
+    }, 5000);
+  });
+  openFallbacks(host.dirs.run);
+  // Between its last look and what makes the greeting impossible, three seconds go by.
+  const late = ['-e', 'trace=shutdown', '-e', 'inject=shutdown:delay_enter=3s', '-o', '/dev/null'];
+  const env = { CNI_COMMAND: 'VERSION', WEFT_AGENT_WAIT: '200' };
+  const { stdout } = await host.exec('strace', [...late, join(BIN, 'bridge')], { env, input: '{}' });
+  t.match(JSON.parse(stdout), { supportedVersions: ['0.1.0'] });
+  t.equal(asked.calls, 1);
+  t.ok(ended > 0, 'not before its end');
+  t.equal(fallbackCounts(host.dirs.run).get('broken'), 1);
+});
 
 t.test('what the agent had begun is cleared away first', async (t) => {
   const host = await makeHost(t);

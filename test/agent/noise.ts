@@ -1,11 +1,13 @@
-/** Run on a simulated host: makes connections to its agent that are no requests. Usage: noise.ts SOCKET KIND */
+/** Run on a simulated host: makes connections to its agent that are no requests. Usage: noise.ts SOCKET KIND BIN */
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import { encodeRequest } from '../../agent/protocol.ts';
+import { join } from 'node:path';
+import { ownIdentity } from '../../agent/identity.ts';
+import { encodeRequest } from './wire.ts';
 
-const [, , path = '', kind = ''] = process.argv;
+const [, , path = '', kind = '', bin = ''] = process.argv;
 
-const request = encodeRequest({
+const request = encodeRequest(ownIdentity(join(bin, 'weft-core.js')), {
   names: ['bridge', 'bridge'],
   netns: '',
   env: { CNI_COMMAND: 'VERSION' },

@@ -1,32 +1,15 @@
 /** What Node's Unix sockets do not offer. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { peerOf, sendDatagram } from '../../netlink/unix.ts';
+import { sendDatagram } from '../../netlink/unix.ts';
 
 // Paths of sockets must be short.
 const folder = mkdtempSync(join(tmpdir(), 'w'));
 t.teardown(() => rmSync(folder, { recursive: true }));
-
-t.test('the kernel says who has connected', async (t) => {
-  const path = join(folder, 'stream');
-  const server = createServer().listen(path);
-  t.teardown(() => server.close());
-  const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
-  const client = connect(path);
-  const socket = (await accepted) as Socket & { _handle: { fd: number } };
-  t.same(peerOf(socket._handle.fd), { pid: process.pid, uid: process.getuid?.() });
-  client.destroy();
-  socket.destroy();
-  const file = openSync('/dev/null', 'r');
-  t.throws(() => peerOf(file), { code: 'ENOTSOCK', message: /^cannot ask who has connected: ENOTSOCK/ });
-  closeSync(file);
-  t.throws(() => peerOf(1 << 30), { code: 'EBADF' });
-});
 
 /** Prints each datagram as a line. */
 const RECEIVER = `
