@@ -30,6 +30,8 @@ export interface ClusterNetwork {
     device: string;
     /** L2: the bridge that the device is a port of. */
     bridge?: string;
+    /** L3: the bridge of this host's containers, which their plugin makes. */
+    containerBridge?: string;
     /** Hosts on a subnet of ours are reached by a plain route, without the tunnel (L3). */
     directRoutes: boolean;
     /** What TCP and UDP checksum offload on the device shall be. */

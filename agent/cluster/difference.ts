@@ -11,7 +11,7 @@ function essence({ backend, pools, vxlan, bgp }: ClusterNetwork): [string, strin
     ['vni', String(vxlan?.vni ?? 'none')],
     ['port', String(vxlan?.port ?? 'none')],
     ['device', vxlan?.device ?? 'none'],
-    ['bridge', vxlan?.bridge ?? 'none'],
+    ['bridge', vxlan?.bridge ?? vxlan?.containerBridge ?? 'none'],
     ['asn', String(bgp?.asn ?? 'none')],
   ];
 }

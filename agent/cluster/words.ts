@@ -37,12 +37,18 @@ function poolOfAnother({ pools }: ClusterNetwork, others: readonly ClusterNetwor
 /** Two networks on one bridge or device are one network. The VNI alone decides, as bridges are named after it, whatever the UDP port. */
 function tunnelOfAnother({ vxlan }: ClusterNetwork, others: readonly ClusterNetwork[]): string | undefined {
   if (vxlan === undefined) return undefined;
+  const wanted = tunnelNames(vxlan);
   for (const field of ['vni', 'device', 'bridge'] as const) {
-    const wanted = vxlan[field];
-    const other = wanted !== undefined && others.find((one) => one.vxlan?.[field] === wanted);
-    if (other) return `${field} ${wanted} is network ${other.name}'s on this host: choose another ${field}`;
+    const other = others.find((one) => one.vxlan && tunnelNames(one.vxlan)[field] === wanted[field]);
+    if (other && wanted[field] !== undefined)
+      return `${field} ${wanted[field]} is network ${other.name}'s on this host: choose another ${field}`;
   }
   return undefined;
+}
+
+/** What no other network of the host may have. */
+function tunnelNames({ vni, device, bridge, containerBridge }: NonNullable<ClusterNetwork['vxlan']>) {
+  return { vni, device, bridge: bridge ?? containerBridge };
 }
 
 /** What of a network is another network's of this host; undefined where nothing is. */

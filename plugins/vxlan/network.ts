@@ -46,7 +46,7 @@ export function clusterNetwork(config: VxlanConf): ClusterNetwork {
       vni: vniOf(config),
       port: config.port ?? PORT,
       device,
-      ...(l2 && { bridge }),
+      ...(l2 ? { bridge } : { containerBridge: bridge }),
       directRoutes: config.directRoutes ?? false,
       checksumOffload: config.checksumOffload ?? true,
     },

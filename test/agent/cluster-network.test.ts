@@ -1,6 +1,7 @@
 /** A host's part of a network between hosts, on good days and bad ones, without a kernel. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
+import { clashWithAnother } from '../../agent/cluster/words.ts';
 import { membershipFile } from '../../ipam/cluster/membership.ts';
 import { MemoryRegistries } from '../support/memory-registry.ts';
 import { until } from '../support/until.ts';
@@ -107,6 +108,18 @@ t.test(
     const registries = new MemoryRegistries();
     const pools = [{ prefix: '10.250.0.0/16', blockLength: 24 }];
     const own = { vni: 9, port: 4790, device: 'weft.9', bridge: 'weftbr.9' };
+    const l3: typeof L2 = {
+      ...{ name: 'first', backend: 'vxlan', pools },
+      vxlan: {
+        ...{ vni: 9, port: 4790, device: 'weft.9', containerBridge: 'weftbr.7' },
+        ...{ directRoutes: false, checksumOffload: true },
+      },
+    };
+    t.match(
+      clashWithAnother(L2, [l3]),
+      "bridge weftbr.7 is network first's on this host",
+      'of an L3 network',
+    );
     for (const [field, tunnel] of [
       ['vni 7', { ...own, vni: 7 }],
       ['device weft.7', { ...own, device: 'weft.7' }],

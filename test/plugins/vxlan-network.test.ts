@@ -12,13 +12,29 @@ const POOL = { prefix: '10.244.0.0/16', blockLength: 24 };
 t.test('what each configuration asks for', async (t) => {
   const derived = { vni: 11776202, port: 4789, device: 'weft.11776202' };
   const rest = { directRoutes: false, checksumOffload: true };
+  const containerBridge = 'weftbr.11776202';
   const rows: [NamedConf, ClusterNetwork | undefined][] = [
-    [VXLAN, { name: 'mynet', backend: 'vxlan', pools: [POOL], vxlan: { ...derived, ...rest } }],
     [
-      { ...VXLAN, VNI: 5, port: 8472, device: 'vx0', mtu: 1400, directRoutes: true, checksumOffload: false },
+      VXLAN,
+      { name: 'mynet', backend: 'vxlan', pools: [POOL], vxlan: { ...derived, containerBridge, ...rest } },
+    ],
+    [
+      {
+        ...VXLAN,
+        VNI: 5,
+        port: 8472,
+        device: 'vx0',
+        bridge: 'br5',
+        mtu: 1400,
+        directRoutes: true,
+        checksumOffload: false,
+      },
       {
         ...{ name: 'mynet', backend: 'vxlan', pools: [POOL], mtu: 1400 },
-        vxlan: { vni: 5, port: 8472, device: 'vx0', directRoutes: true, checksumOffload: false },
+        vxlan: {
+          ...{ vni: 5, port: 8472, device: 'vx0', containerBridge: 'br5' },
+          ...{ directRoutes: true, checksumOffload: false },
+        },
       },
     ],
     [
