@@ -59,7 +59,7 @@ test: build ## install what is missing, build, run all tests (root; simulated ho
 test-machine: build ## what this kernel may lack (VLANs, VRFs, cgroup v2 alone, ...), tested in virtual machines with Debian's kernel (root; minutes with KVM)
 	scripts/install-packages.sh test
 	scripts/install-packages.sh machine
-	$(BIN)/tap run -j 1 -t 1800 -R $(BIN)/tsx -r scripts/test-report.ts test/machine/*.machine.ts
+	$(BIN)/tap run -j 1 -t 7200 -R $(BIN)/tsx -r scripts/test-report.ts test/machine/*.machine.ts
 
 demo: build ## containers on a bridge, on two hosts with a tunnel, and one taken apart, all simulated; show each step, take it away again (root)
 	scripts/install-packages.sh demo

@@ -192,5 +192,6 @@ export const bridgeVlanMessage = new Message(
         NLA_F_NESTED,
       ),
     ),
+    extMask: attribute(29, 'IFLA_EXT_MASK', u32),
   }),
 );

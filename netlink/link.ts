@@ -1,10 +1,8 @@
 /** Links: look up, make, change, delete (rtnetlink(7); net/core/rtnetlink.c). */
 import type { Values } from './attributes.ts';
-import { AF_BRIDGE } from './codec.ts';
 import type { Op, RawMessage } from './door.ts';
 import {
   type bridgeData,
-  bridgeVlanMessage,
   type ipvlanData,
   linkMessage,
   type macvlanData,
@@ -19,7 +17,6 @@ import { NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, nothing, operation, slow } from '
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
-const RTM_SETLINK = 19;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
 const IFF_RUNNING = 0x40;
@@ -309,44 +306,4 @@ export function createVeth(link: NewLink & { peer: VethPeer }): Op<Link> {
 /** A VXLAN device; `local6`, `group6` are the IPv6 forms of `local`, `group`. The kernel's default port is 8472: name one. */
 export function createVxlan(link: NewLink & { vxlan: VxlanOptions & { vni: number } }): Op<Link> {
   return create(link, `create vxlan ${link.name}`, { info: { kind: 'vxlan', vxlan: link.vxlan } });
-}
-
-/** One VLAN, or with `end` a range, of a bridge port. */
-export interface BridgeVlan {
-  vid: number;
-  end?: number;
-  pvid?: boolean;
-  untagged?: boolean;
-}
-
-const BRIDGE_VLAN_INFO = { pvid: 2, untagged: 4, rangeBegin: 8, rangeEnd: 16 } as const;
-const BRIDGE_FLAGS_SELF = 2;
-
-function vlans(type: number, index: number, entries: readonly BridgeVlan[], self: boolean): Uint8Array {
-  const vlans = entries.flatMap(({ vid, end, pvid, untagged }) => {
-    const flags = (pvid ? BRIDGE_VLAN_INFO.pvid : 0) | (untagged ? BRIDGE_VLAN_INFO.untagged : 0);
-    if (end === undefined || end === vid) return [{ flags, vid }];
-    return [
-      { flags: flags | BRIDGE_VLAN_INFO.rangeBegin, vid },
-      { flags: flags | BRIDGE_VLAN_INFO.rangeEnd, vid: end },
-    ];
-  });
-  const spec = self ? { flags: BRIDGE_FLAGS_SELF, vlans } : { vlans };
-  return bridgeVlanMessage.encode(type, 0, { family: AF_BRIDGE, index }, { spec });
-}
-
-/** Adds VLANs to a bridge port, or with `self` to the bridge itself. EOPNOTSUPP where the kernel cannot filter VLANs. */
-export function addBridgeVlans(index: number, entries: readonly BridgeVlan[], self = false): Op<void> {
-  return operation('route', bridgeVlanMessage, [vlans(RTM_SETLINK, index, entries, self)], {
-    what: `add VLANs to link ${index}`,
-    decode: nothing,
-  });
-}
-
-/** Takes VLANs from a bridge port. */
-export function deleteBridgeVlans(index: number, entries: readonly BridgeVlan[], self = false): Op<void> {
-  return operation('route', bridgeVlanMessage, [vlans(RTM_DELLINK, index, entries, self)], {
-    what: `delete VLANs of link ${index}`,
-    decode: nothing,
-  });
 }

@@ -2,9 +2,7 @@ import { CniError, ErrorCode } from '../../cni/errors.ts';
 import type { AttachmentId } from '../../cni/types.ts';
 import type { NetlinkError } from '../../netlink/door.ts';
 import {
-  addBridgeVlans,
   createVeth,
-  deleteBridgeVlans,
   deleteLink,
   getLink,
   type Link,
@@ -21,9 +19,10 @@ import { inheritedMtu } from '../mtu.ts';
 import { aliasNetwork, hostLinkName, hostLinkPrefix } from '../names.ts';
 import { ipCommand, netnsName, quote } from '../render.ts';
 import { type Run, Vanished } from '../run.ts';
-import type { PortOptions, VethStep } from '../step.ts';
+import type { VethStep } from '../step.ts';
 import { namespaceOf, type Surroundings } from '../surroundings.ts';
 import { insideDifferences } from './inside-link.ts';
+import { applyVlans, renderVlans, vlanDifferences } from './port-vlans.ts';
 
 function portSettings({ port }: VethStep): PortSettings | undefined {
   const settings = {
@@ -69,15 +68,6 @@ async function removeLeftover(step: VethStep, run: Run): Promise<void> {
   ]);
   if (inside || link?.kind !== 'veth') return;
   await host.send(tolerating(deleteLink(step.host.name), 'ENODEV'));
-}
-
-async function applyVlans({ name, port }: { name: string; port: PortOptions }, run: Run): Promise<void> {
-  if (!port.vlan && !port.trunks?.length && !port.dropDefaultVlan) return;
-  const { index } = await run.link('host', name);
-  if (port.dropDefaultVlan) run.push('host', tolerating(deleteBridgeVlans(index, [{ vid: 1 }]), 'ENOENT'));
-  const access = port.vlan ? [{ vid: port.vlan, pvid: true, untagged: true }] : [];
-  const trunks = (port.trunks ?? []).map(({ min, max }) => ({ vid: min, end: max }));
-  if (access.length + trunks.length > 0) run.push('host', addBridgeVlans(index, [...access, ...trunks]));
 }
 
 function portDifferences(step: VethStep, link: Link, master: Link | undefined): Difference[] {
@@ -150,7 +140,7 @@ export const veth: StepKind<VethStep> = {
       run.push('host', tolerating(setLink(host.name, { linkLocal: false }), 'EAFNOSUPPORT'));
       run.push('host', setLink(host.name, { up: true }));
     }
-    if (step.port) await applyVlans({ name: host.name, port: step.port }, run);
+    if (step.port) await applyVlans(host.name, step.port, run);
     // The kernel makes the inner end first, and refuses to set up a veth without another end.
     if (!inside.up) return;
     run.push('container', setLink(inside.name, { up: true }));
@@ -168,8 +158,10 @@ export const veth: StepKind<VethStep> = {
       host.master === undefined ? undefined : look.link('host', host.master),
     ]);
     const missing = (what: string): Difference => ({ what, wanted: 'present', found: 'no such link' });
+    const vlans = outer && step.port ? await vlanDifferences(outer, step.port, look.surroundings) : [];
     return [
       ...(outer ? portDifferences(step, outer, master) : [missing(`link ${host.name} on the host`)]),
+      ...vlans,
       ...(inner
         ? insideDifferences({ ...inside, mtu }, 'veth', inner)
         : [missing(`link ${inside.name} in the container`)]),
@@ -190,8 +182,6 @@ export const veth: StepKind<VethStep> = {
     const ip = (...words: Parameters<typeof ipCommand>[2][]) => ipCommand('host', netns, ...words);
     const size = mtu ? ['mtu', mtu] : [];
     const settings = Object.keys(portSettings(step) ?? {}).flatMap((option) => [option, 'on']);
-    const vlan = (verb: 'add' | 'del', ...words: string[]) =>
-      ['bridge vlan', verb, 'dev', quote(host.name), 'vid', ...words].join(' ');
     return [
       ip(
         ...['link', 'add', host.name, 'address', host.mac, ...size, ...(host.master ? [] : ['up'])],
@@ -205,11 +195,7 @@ export const veth: StepKind<VethStep> = {
       ...(inside.up ? [ipCommand('container', netns, 'link', 'set', inside.name, 'up')] : []),
       ip('link', 'set', host.name, 'alias', host.alias),
       ...(settings.length > 0 ? [`bridge link set dev ${quote(host.name)} ${settings.join(' ')}`] : []),
-      ...(step.port?.dropDefaultVlan ? [vlan('del', '1')] : []),
-      ...(step.port?.vlan ? [vlan('add', `${step.port.vlan}`, 'pvid', 'untagged')] : []),
-      ...(step.port?.trunks ?? []).map(({ min, max }) =>
-        vlan('add', min === max ? `${min}` : `${min}-${max}`),
-      ),
+      ...(step.port ? renderVlans(host.name, step.port) : []),
     ];
   },
 };

@@ -1,13 +1,7 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
+import { addBridgeVlans, deleteBridgeVlans, listBridgeVlans } from '../../netlink/bridge-vlan.ts';
 import type { NetlinkError } from '../../netlink/door.ts';
-import {
-  addBridgeVlans,
-  deleteBridgeVlans,
-  deleteLink,
-  getLink,
-  type Link,
-  setLink,
-} from '../../netlink/link.ts';
+import { deleteLink, getLink, type Link, setLink } from '../../netlink/link.ts';
 import { createVlan } from '../../netlink/link-kinds.ts';
 import { tolerating } from '../../netlink/message.ts';
 import type { StepKind } from '../kind.ts';
@@ -87,7 +81,14 @@ export const vlan: StepKind<VlanStep> = {
     if (wrong !== undefined) {
       return [{ what, wanted: `VLAN ${step.id} of bridge ${step.bridge}`, found: wrong }];
     }
-    return link.up ? [] : [{ what, wanted: 'up', found: 'down' }];
+    const differences = link.up ? [] : [{ what, wanted: 'up', found: 'down' }];
+    if (link.kind !== 'vlan' || !bridge) return differences;
+    const [reply] = await look.surroundings.host.send(listBridgeVlans(bridge.index));
+    if (reply.ok && reply.value.some(({ vid }) => vid === step.id)) return differences;
+    return [
+      ...differences,
+      { what: `bridge ${step.bridge} on the host`, wanted: `in VLAN ${step.id}`, found: 'not in it' },
+    ];
   },
 
   render: ({ name, bridge, id }, { netns }) => [

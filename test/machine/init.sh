@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first process of a test machine, in its initramfs: the outer machine's files, read-only by 9p, below a file system in
-# memory that takes every change; then systemd, or the way in alone (guest.sh). `weft.*` on the kernel's command line
+# memory, or on its disk, that takes every change; then systemd, or the way in alone (guest.sh). `weft.*` on the kernel's command line
 # say which.
 bb=/bin/busybox
 $bb mount -t proc proc /proc
@@ -14,8 +14,14 @@ fail() { echo "the machine could not be put together: $*" >/dev/console; $bb pow
 $bb mkdir -p /lower /memory /root
 plan9=trans=virtio,version=9p2000.L,msize=1048576
 $bb mount -t 9p -o "ro,cache=loose,$plan9" root /lower || fail 'no root'
-$bb mount -t tmpfs -o mode=755 tmpfs /memory
-$bb mkdir /memory/upper /memory/work
+if [ -b /dev/vda ]; then
+  # What is written stays: the machine has a disk of its own.
+  $bb mount -t ext4 /dev/vda /memory || fail 'no disk'
+else
+  $bb mount -t tmpfs -o mode=755 tmpfs /memory
+fi
+[ -d /memory/upper ] && again=yes
+$bb mkdir -p /memory/upper /memory/work
 $bb mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work overlay /root || fail 'no overlay'
 
 cd /root
@@ -43,11 +49,13 @@ printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$name" >etc/hosts
 $bb rm -f etc/resolv.conf etc/fstab etc/mtab
 # If the outer machine is a container, this one is not.
 $bb rm -f .dockerenv
-$bb ln -s ../proc/self/mounts etc/mtab
+$bb ln -sf ../proc/self/mounts etc/mtab
 : >etc/resolv.conf
-# Every machine is another one.
-$bb tr -d - <proc/sys/kernel/random/uuid >etc/machine-id
-for part in lib/cni lib/containerd lib/etcd log/journal; do $bb rm -rf "var/$part"; done
+if [ -z "$again" ]; then
+  # Every machine is another one.
+  $bb tr -d - <proc/sys/kernel/random/uuid >etc/machine-id
+  for part in lib/cni lib/containerd lib/etcd log/journal; do $bb rm -rf "var/$part"; done
+fi
 if [ "$init" = systemd ]; then
   # Services that this host has enabled are not the machine's: it starts the base system, and what is asked for.
   $bb cp run/machine/weft-machine.service run/machine/weft-machine.target etc/systemd/system/

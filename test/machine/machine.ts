@@ -13,7 +13,7 @@
  * ```
  *
  * What the machine sees: all files of the outer machine (the checkout and its build among them, at the same paths), and
- * everything that it writes stays in its memory and goes with it. Empty at start: /run, /tmp, /var/tmp, /var/lib/cni,
+ * everything that it writes stays in its memory, or on the `disk` that it is given, and goes with that. Empty at start: /run, /tmp, /var/tmp, /var/lib/cni,
  * /var/lib/containerd, /var/lib/etcd, the journal, /etc/resolv.conf. /etc/hostname and /etc/hosts say `name`. /run/machine
  * is shared with the outer machine and writable (`guest.exchange` there); files for both go there.
  * cgroup v2 alone at /sys/fs/cgroup, with all controllers; AppArmor is on; no network but `lo` and the wires.
@@ -46,6 +46,8 @@ export interface MachineOptions {
   cpus?: number;
   /** Ends of wires; the first is eth0 in the machine, and so on. */
   wires?: readonly WireEnd[];
+  /** A file from disk(): what the machine writes is kept there for the next one that is given it. */
+  disk?: string;
   /** More words for the kernel's command line. */
   kernel?: string;
   /** Seconds until the machine is killed, whatever it does; 900 if not given. */
@@ -88,6 +90,16 @@ export async function wire(t: Teardown): Promise<[WireEnd, WireEnd]> {
     { local: a, remote: b },
     { local: b, remote: a },
   ];
+}
+
+/** A disk of some GiB, empty and sparse, that goes with the test. */
+export async function disk(t: Teardown): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'weft-disk-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'disk');
+  await exec('truncate', ['-s', '4G', file]);
+  await exec('mke2fs', ['-q', '-t', 'ext4', '-E', 'lazy_itable_init=1', file]);
+  return file;
 }
 
 /** Boots a machine that ends with the test `t`, with this process, or after `limit`, whichever comes first. */

@@ -59,7 +59,7 @@ function nic({ local, remote }: WireEnd, i: number): string[] {
 
 /** The arguments of qemu-system-x86_64. */
 export function qemuArguments(hardware: Hardware): string[] {
-  const { name, exchange, cache, memory = 2048, cpus = 2, wires = [] } = hardware;
+  const { name, exchange, cache, memory = 2048, cpus = 2, wires = [], disk } = hardware;
   const [accelerator, cpu] = hasKvm() ? ['kvm', 'host'] : ['tcg,thread=multi', 'max'];
   // biome-ignore format: one option with its value per line says more
   return [
@@ -81,5 +81,6 @@ export function qemuArguments(hardware: Hardware): string[] {
     '-device', 'virtserialport,chardev=machine,name=machine',
     '-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng',
     ...wires.flatMap(nic),
+    ...(disk === undefined ? [] : ['-drive', `file=${disk},format=raw,if=virtio,cache=unsafe`]),
   ];
 }

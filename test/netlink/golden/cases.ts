@@ -1,5 +1,7 @@
 /** What iproute2, nft and ipset were seen to send (captured.json), and the request of ours that means the same. */
+
 import { addAddress, deleteAddress, listAddresses, replaceAddress } from '../../../netlink/address.ts';
+import { addBridgeVlans, deleteBridgeVlans } from '../../../netlink/bridge-vlan.ts';
 import type { Op } from '../../../netlink/door.ts';
 import * as filter from '../../../netlink/filter.ts';
 import * as ipset from '../../../netlink/ipset.ts';
@@ -159,15 +161,15 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   vlan: {
     command: 'bridge vlan add dev v0 vid 100 pvid untagged',
-    op: link.addBridgeVlans(11, [{ vid: 100, pvid: true, untagged: true }]),
+    op: addBridgeVlans(11, [{ vid: 100, pvid: true, untagged: true }]),
   },
   vlans: {
     command: 'bridge vlan del dev v0 vid 200-210',
-    op: link.deleteBridgeVlans(11, [{ vid: 200, end: 210 }]),
+    op: deleteBridgeVlans(11, [{ vid: 200, end: 210 }]),
   },
   'vlan of the bridge': {
     command: 'bridge vlan add dev br0 vid 7 self',
-    op: link.addBridgeVlans(10, [{ vid: 7 }], true),
+    op: addBridgeVlans(10, [{ vid: 7 }], true),
   },
   'delete link': { command: 'ip link del dev v0', op: link.deleteLink(11) },
   address: {
