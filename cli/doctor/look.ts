@@ -12,6 +12,7 @@ import { listRoutes } from '../../netlink/route.ts';
 import { listCached } from '../../runtime/cache.ts';
 import type { WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
+import { readClocks } from './clocks.ts';
 import { readConfigurations } from './configurations.ts';
 import { readHeldPorts } from './held-ports.ts';
 import { readMemberships } from './memberships.ts';
@@ -58,6 +59,7 @@ export async function examine(
     software: await readSoftware(context, folders),
     memberships,
     probes: await probeMembers(memberships, host, nat.host.links, ambient),
+    clocks: await readClocks(memberships, host, () => ambient.now()),
     heldPorts: readHeldPorts(nat),
     configurations: await readConfigurations({ ambient, path: folders }),
     ...{ now: ambient.now(), started: await startOfMachine(host) },

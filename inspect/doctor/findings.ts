@@ -2,6 +2,7 @@
 import type { Finding } from '../finding.ts';
 import { natFindings } from '../nat/findings.ts';
 import { duplicateAddresses, promisesBroken, wrongNeighbours } from './addresses.ts';
+import { clocksDiffer } from './clocks.ts';
 import { staleConnections } from './connections.ts';
 import { heldPorts } from './held-ports.ts';
 import { attachmentsLacking, attachmentsLeft } from './lacking.ts';
@@ -32,6 +33,7 @@ const CHECKS: readonly ((view: DoctorView) => Finding[])[] = [
   heldPorts,
   memberships,
   pathTooNarrow,
+  clocksDiffer,
   isolatedPorts,
   attachmentsLeft,
   leakedLeases,

@@ -117,6 +117,15 @@ export interface Probe {
   fits: boolean;
 }
 
+/** What another host's clock says. */
+export interface Clock {
+  network: string;
+  host: string;
+  address: string;
+  /** Milliseconds by which it is ahead of this host's. */
+  ahead: number;
+}
+
 export interface DoctorView {
   nat: NatView;
   /** By identity of the namespaces near the host. */
@@ -131,6 +140,7 @@ export interface DoctorView {
   software: Software;
   memberships: readonly Membership[];
   probes: readonly Probe[];
+  clocks: readonly Clock[];
   /** Published ports on which somebody of the host listens. */
   heldPorts: readonly HeldPort[];
   configurations: readonly Configuration[];

@@ -1,5 +1,6 @@
 /** What `weft doctor` says of hosts that are written down: networks between hosts, programs, leases and their proofs, ways. */
 import t from 'tap';
+import { aheadBy, clockQuestion } from '../../inspect/doctor/clocks.ts';
 import { doctorFindings } from '../../inspect/doctor/findings.ts';
 import type { DoctorView, Lease, Membership } from '../../inspect/doctor/view.ts';
 import type { Snapshot } from '../../inspect/host/snapshot.ts';
@@ -27,7 +28,15 @@ function view(more: Partial<DoctorView>): DoctorView {
       ways: [],
     },
     software: { version: '1', agent: 'absent', agentSocket: '/run/weft/agent.sock', strangers: [] },
-    ...{ memberships: [], probes: [], heldPorts: [], configurations: [], now: NOW, started: NOW - 1_000_000 },
+    ...{
+      memberships: [],
+      probes: [],
+      heldPorts: [],
+      clocks: [],
+      configurations: [],
+      now: NOW,
+      started: NOW - 1_000_000,
+    },
     ...more,
   };
 }
@@ -159,4 +168,40 @@ t.test('rules that let through what nobody drops', async (t) => {
   const apart =
     'rule "-A WEFT-FORWARD -m comment --comment "weft: bridges apart" -j WEFT-ISOLATION" in ip6tables table filter';
   t.same(lacks([apart], others('accept')), ['error rules-missing'], 'what keeps apart is needed');
+});
+
+t.test("other hosts' clocks", async (t) => {
+  const question = clockQuestion(7, NOW);
+  t.equal(
+    question.reduce((sum, byte, i) => sum + (i % 2 === 0 ? byte << 8 : byte), 0) % 0xffff,
+    0,
+    'RFC 1071',
+  );
+  const answer = (received: number, sent: number, id = 7) => {
+    const packet = new Uint8Array(40);
+    packet[0] = 0x45;
+    packet.set(question, 20);
+    packet[20] = 14;
+    const view = new DataView(packet.buffer);
+    view.setUint16(24, id);
+    view.setUint32(32, received);
+    view.setUint32(36, sent);
+    return packet;
+  };
+  const day = 86_400_000;
+  const there = (NOW + 60_000) % day;
+  t.equal(aheadBy(answer(there + 10, there + 10), 7, NOW + 20), 60_000, 'half of the way is taken off');
+  t.equal(aheadBy(answer(there, there, 8), 7, NOW), undefined, 'of another question');
+  t.equal(aheadBy(answer(there + 0x80000000, there), 7, NOW), undefined, 'of another count');
+  t.equal(aheadBy(answer(there, there).subarray(0, 30), 7, NOW), undefined, 'cut off');
+  const midnight = NOW - (NOW % day);
+  const early = answer(day - 5000, day - 5000);
+  new DataView(early.buffer).setUint32(28, 5000);
+  t.equal(aheadBy(early, 7, midnight + 5000), -10_000, 'over midnight');
+  const found = (ahead: number) =>
+    doctorFindings(view({ clocks: [{ network: 'podnet', host: 'b', address: '192.0.2.2', ahead }] }));
+  t.same(found(4000), []);
+  t.match(found(-65_000), [
+    { code: 'clock-differs', severity: 'warning', what: /host b \(192\.0\.2\.2\) is 65 seconds behind/ },
+  ]);
 });

@@ -1,5 +1,6 @@
 /** Broken hosts: a tunnel to another host, as a network between hosts has it, broken in one typical way after the other. */
 import t from 'tap';
+import { readClocks } from '../../../cli/doctor/clocks.ts';
 import { probeMembers } from '../../../cli/doctor/probe.ts';
 import { listLinks } from '../../../netlink/link.ts';
 import { openDoor } from '../../../netlink/namespace.ts';
@@ -82,6 +83,9 @@ t.test('a tunnel', async (t) => {
     probeMembers(asked, namespace, links.ok ? links.value : [], realAmbient({ ...lab.host.env }));
   const expected = { network: 'farnet', host: 'far', address: '198.51.100.2', size: 1500 };
   t.same(await probe(), [{ ...expected, fits: true }]);
+  const [clock] = await readClocks(asked, namespace, Date.now);
+  t.match(clock, { network: 'farnet', host: 'far', address: '198.51.100.2' });
+  t.ok(Math.abs(clock?.ahead ?? Number.NaN) < 5000, 'one machine has one clock');
   await execIn(lab.outside, 'ip', ['link', 'set', 'uplink', 'mtu', '1400']);
   t.same(await probe(), [{ ...expected, fits: false }]);
 });
