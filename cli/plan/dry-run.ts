@@ -124,8 +124,10 @@ async function planAdd(
   const given = request.config as PluginConf;
   const config = definition?.resolve?.(given, ambient, 'PLAN') ?? given;
   if (config.ipam?.type === 'cluster') {
+    const { mtu } = config as { mtu?: unknown };
+    const size = mtu ? `the MTU is ${mtu}, or what fits where that is less` : 'the MTU is what fits';
     notes.push(
-      'addresses are those of a host that holds the first part of the pool, the MTU is what fits: `weft agent` knows both',
+      `addresses are those of a host that holds the first part of the pool, ${size}: \`weft agent\` knows both`,
     );
   }
   const answer = addresses(config, args, taken, notes);
