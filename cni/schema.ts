@@ -174,6 +174,30 @@ export const capability = {
   cgroupPath: { type: 'string' },
 } as const satisfies Record<string, JSONSchema>;
 
+/** `runtimeConfig` of a plugin whose container gets addresses. */
+export const addressesAsked = {
+  type: 'object',
+  properties: { ips: capability.ips, ipRanges: capability.ipRanges },
+} as const satisfies JSONSchema;
+
+/** `runtimeConfig` of a plugin that makes a link with a MAC of its own besides. */
+export const linkAsked = {
+  type: 'object',
+  properties: { mac: macOrNone, ...addressesAsked.properties },
+} as const satisfies JSONSchema;
+
+/** `args` of such a plugin (CONVENTIONS.md, "args"). */
+export const macArgs = {
+  type: 'object',
+  properties: { cni: { type: 'object', properties: { mac: macOrNone } } },
+} as const satisfies JSONSchema;
+
+/** Of a plugin whose containers may leave with the host's address. */
+export const masqueradeProperties = {
+  ipMasq: { type: 'boolean' },
+  ipMasqBackend: { type: 'string', enum: ['iptables', 'nftables'] },
+} as const satisfies Record<string, JSONSchema>;
+
 const legacyIp = {
   type: 'object',
   properties: { ip: cidr, gateway: ip, routes: { type: 'array', items: route } },

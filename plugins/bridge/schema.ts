@@ -3,16 +3,12 @@ import {
   capability,
   linkName,
   mac,
+  masqueradeProperties,
   mtu,
   netConfProperties,
   netConfRequired,
   vlanId,
 } from '../../cni/schema.ts';
-
-const masqueradeBackend = {
-  type: 'string',
-  enum: ['iptables', 'nftables'],
-} as const satisfies JSONSchema;
 
 /** Every field of the reference's bridge plugin (1.9), and nothing else. */
 export const schema = {
@@ -24,8 +20,7 @@ export const schema = {
     isGateway: { type: 'boolean' },
     isDefaultGateway: { type: 'boolean' },
     forceAddress: { type: 'boolean' },
-    ipMasq: { type: 'boolean' },
-    ipMasqBackend: masqueradeBackend,
+    ...masqueradeProperties,
     mtu,
     hairpinMode: { type: 'boolean' },
     promiscMode: { type: 'boolean' },

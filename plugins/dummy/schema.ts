@@ -1,5 +1,5 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import { capability, netConfProperties, netConfRequired } from '../../cni/schema.ts';
+import { addressesAsked, netConfProperties, netConfRequired } from '../../cni/schema.ts';
 
 /** The reference's dummy plugin (1.9) has no fields of its own. */
 export const schema = {
@@ -7,10 +7,7 @@ export const schema = {
   required: [...netConfRequired],
   properties: {
     ...netConfProperties,
-    runtimeConfig: {
-      type: 'object',
-      properties: { ips: capability.ips, ipRanges: capability.ipRanges },
-    },
+    runtimeConfig: addressesAsked,
   },
 } as const satisfies JSONSchema;
 

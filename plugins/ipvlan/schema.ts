@@ -1,5 +1,5 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import { capability, linkNameOrNone, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
+import { addressesAsked, linkNameOrNone, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
 
 /** Every field of the reference's ipvlan plugin (1.9), and nothing else. */
 export const schema = {
@@ -11,10 +11,7 @@ export const schema = {
     mode: { type: 'string', enum: ['', 'l2', 'l3', 'l3s'] },
     mtu,
     linkInContainer: { type: 'boolean' },
-    runtimeConfig: {
-      type: 'object',
-      properties: { ips: capability.ips, ipRanges: capability.ipRanges },
-    },
+    runtimeConfig: addressesAsked,
   },
 } as const satisfies JSONSchema;
 

@@ -1,7 +1,8 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 import {
-  capability,
+  linkAsked,
   linkNameOrNone,
+  macArgs,
   macOrNone,
   mtu,
   netConfProperties,
@@ -20,11 +21,8 @@ export const schema = {
     mac: macOrNone,
     linkInContainer: { type: 'boolean' },
     bcqueuelen: { type: 'integer', minimum: 0, maximum: 4294967295 },
-    args: { type: 'object', properties: { cni: { type: 'object', properties: { mac: macOrNone } } } },
-    runtimeConfig: {
-      type: 'object',
-      properties: { mac: macOrNone, ips: capability.ips, ipRanges: capability.ipRanges },
-    },
+    args: macArgs,
+    runtimeConfig: linkAsked,
   },
 } as const satisfies JSONSchema;
 

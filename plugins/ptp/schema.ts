@@ -1,5 +1,11 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import { capability, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
+import {
+  addressesAsked,
+  masqueradeProperties,
+  mtu,
+  netConfProperties,
+  netConfRequired,
+} from '../../cni/schema.ts';
 
 /** Every field of the reference's ptp plugin (1.9). */
 export const schema = {
@@ -7,13 +13,9 @@ export const schema = {
   required: [...netConfRequired],
   properties: {
     ...netConfProperties,
-    ipMasq: { type: 'boolean' },
-    ipMasqBackend: { type: 'string', enum: ['iptables', 'nftables'] },
+    ...masqueradeProperties,
     mtu,
-    runtimeConfig: {
-      type: 'object',
-      properties: { ips: capability.ips, ipRanges: capability.ipRanges },
-    },
+    runtimeConfig: addressesAsked,
   },
 } as const satisfies JSONSchema;
 

@@ -1,5 +1,13 @@
 import type { FromSchema } from 'json-schema-to-ts';
-import { capability, ip, mac, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
+import {
+  capability,
+  ip,
+  mac,
+  masqueradeProperties,
+  mtu,
+  netConfProperties,
+  netConfRequired,
+} from '../../cni/schema.ts';
 import { poolProperties } from '../pools.ts';
 
 /** README.md says what each is. */
@@ -22,8 +30,7 @@ export const schema = {
     },
     mtu,
     isDefaultGateway: { type: 'boolean' },
-    ipMasq: { type: 'boolean' },
-    ipMasqBackend: { type: 'string', enum: ['iptables', 'nftables'] },
+    ...masqueradeProperties,
     args: { type: 'object', properties: { cni: { type: 'object', properties: { mac } } } },
     runtimeConfig: { type: 'object', properties: { mac: capability.mac, ips: capability.ips } },
   },

@@ -1,7 +1,8 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
 import {
-  capability,
+  linkAsked,
   linkNameOrNone,
+  macArgs,
   macOrNone,
   mtu,
   netConfProperties,
@@ -24,11 +25,8 @@ export const schema = {
     group: id,
     selinuxContext: { type: 'string' },
     bridge: linkNameOrNone,
-    args: { type: 'object', properties: { cni: { type: 'object', properties: { mac: macOrNone } } } },
-    runtimeConfig: {
-      type: 'object',
-      properties: { mac: macOrNone, ips: capability.ips, ipRanges: capability.ipRanges },
-    },
+    args: macArgs,
+    runtimeConfig: linkAsked,
   },
 } as const satisfies JSONSchema;
 

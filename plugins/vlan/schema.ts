@@ -1,5 +1,12 @@
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import { capability, linkName, mtu, netConfProperties, netConfRequired, vlanId } from '../../cni/schema.ts';
+import {
+  addressesAsked,
+  linkName,
+  mtu,
+  netConfProperties,
+  netConfRequired,
+  vlanId,
+} from '../../cni/schema.ts';
 
 /** Every field of the reference's vlan plugin (1.9), and nothing else. */
 export const schema = {
@@ -11,10 +18,7 @@ export const schema = {
     vlanId,
     mtu,
     linkInContainer: { type: 'boolean' },
-    runtimeConfig: {
-      type: 'object',
-      properties: { ips: capability.ips, ipRanges: capability.ipRanges },
-    },
+    runtimeConfig: addressesAsked,
   },
 } as const satisfies JSONSchema;
 

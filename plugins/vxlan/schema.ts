@@ -1,5 +1,13 @@
 import type { FromSchema } from 'json-schema-to-ts';
-import { capability, linkName, mac, mtu, netConfProperties, netConfRequired } from '../../cni/schema.ts';
+import {
+  capability,
+  linkName,
+  mac,
+  masqueradeProperties,
+  mtu,
+  netConfProperties,
+  netConfRequired,
+} from '../../cni/schema.ts';
 import { poolProperties } from '../pools.ts';
 
 /** README.md says what each is. */
@@ -19,8 +27,7 @@ export const schema = {
     directRoutes: { type: 'boolean' },
     checksumOffload: { type: 'boolean' },
     isDefaultGateway: { type: 'boolean' },
-    ipMasq: { type: 'boolean' },
-    ipMasqBackend: { type: 'string', enum: ['iptables', 'nftables'] },
+    ...masqueradeProperties,
     hairpinMode: { type: 'boolean' },
     macspoofchk: { type: 'boolean' },
     args: { type: 'object', properties: { cni: { type: 'object', properties: { mac } } } },
