@@ -57,6 +57,8 @@ export const tableMessage = new Message(
 const hook = new Attributes({
   number: attribute(1, 'NFTA_HOOK_HOOKNUM', u32be),
   priority: attribute(2, 'NFTA_HOOK_PRIORITY', i32be),
+  /** Of family netdev: a link's name. */
+  link: attribute(3, 'NFTA_HOOK_DEV', text(16)),
 });
 
 export const chainMessage = new Message(

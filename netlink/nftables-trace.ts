@@ -96,8 +96,15 @@ function expressions({ protocol, bytes: wanted }: TraceRule, perSecond: number):
 
 /** Where packets enter, by name of the chain that is made there: hook number. */
 const HOOKS = { prerouting: 0, output: 3 } as const;
+const NF_NETDEV_INGRESS = 0;
 /** Before all that is usual (raw: -300; before reassembly: -450), as a packet is traced only from there on. */
 const PRIORITY = -500;
+
+/** A chain of a table of ours. */
+interface EntryChain {
+  name: string;
+  hook: { number: number; link?: string };
+}
 
 /**
  * A table of our own in one of the families inet and bridge, which marks packets for tracing where they enter, at most so many a second for
@@ -109,16 +116,38 @@ export function traceTable(
   rules: readonly TraceRule[],
   perSecond: number,
 ): Change {
+  const chains = Object.entries(HOOKS).map(([name, number]) => ({ name, hook: { number } }));
+  return tableOf(family, table, chains, rules, perSecond);
+}
+
+/** The same of family netdev, for what comes in by some links: its chains are asked before all others. ENOENT where a link is gone. */
+export function traceLinks(
+  links: readonly string[],
+  table: string,
+  rules: readonly TraceRule[],
+  perSecond: number,
+): Change {
+  const chains = links.map((link, i) => ({ name: `in-${i}`, hook: { number: NF_NETDEV_INGRESS, link } }));
+  return tableOf('netdev', table, chains, rules, perSecond);
+}
+
+function tableOf(
+  family: NftFamily,
+  table: string,
+  chains: readonly EntryChain[],
+  rules: readonly TraceRule[],
+  perSecond: number,
+): Change {
   const header = { family: FAMILIES[family] };
   const create = NLM_F_CREATE | NLM_F_ACK;
   const made = tableMessage.encode(message(NFT_MSG_NEWTABLE), create | NLM_F_EXCL, header, {
     name: table,
     flags: NFT_TABLE_F_OWNER,
   });
-  const chains = Object.entries(HOOKS).flatMap(([name, number]) => [
+  const content = chains.flatMap(({ name, hook }) => [
     chainMessage.encode(message(NFT_MSG_NEWCHAIN), create, header, {
       ...{ table, name, type: 'filter', policy: NF_ACCEPT },
-      hook: { number, priority: PRIORITY },
+      hook: { ...hook, priority: PRIORITY },
     }),
     ...rules.map((rule) =>
       ruleMessage.encode(message(NFT_MSG_NEWRULE), create | NLM_F_APPEND, header, {
@@ -126,7 +155,7 @@ export function traceTable(
       }),
     ),
   ]);
-  return { messages: [made, ...chains], what: `add table ${family} ${table}`, nameAt: () => undefined };
+  return { messages: [made, ...content], what: `add table ${family} ${table}`, nameAt: () => undefined };
 }
 
 const name = text(256);

@@ -116,7 +116,6 @@ async function run(
   ]);
   const watch = flags.watch === true;
   const seconds = flags.seconds ?? (watch ? 30 : 4);
-  if (watch) terminal.err(`watching for ${seconds} seconds (Ctrl-C ends it)\n`);
   const observation = await look(gathered, question, prediction, { watch, seconds }, { door, terminal });
   return { question, observation, ...fitting(prediction, observation, !watch) };
 }

@@ -35,10 +35,14 @@ export async function look(
     ...(sender === undefined ? {} : { sender, size: question.length }),
     seconds,
   };
+  // Not before: what somebody sends at this word is to be seen.
+  const ready = () => {
+    if (watch) terminal.err(`watching for ${seconds} seconds (Ctrl-C ends it)\n`);
+  };
   const ended = new AbortController();
   const restore = terminal.onInterrupt(() => ended.abort());
   try {
-    return await observe(request, { door, pid: process.pid, signal: ended.signal });
+    return await observe(request, { door, pid: process.pid, signal: ended.signal, ready });
   } finally {
     restore();
   }

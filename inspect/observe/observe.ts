@@ -25,6 +25,8 @@ export interface ObserveAmbient {
   pid: number;
   /** Ends it early; what was seen until then is the answer. */
   signal?: AbortSignal;
+  /** Called once all of it looks: what comes from then on is seen. */
+  ready?(): void;
 }
 
 const MOST_PACKETS = 1000;
@@ -130,8 +132,6 @@ class Run {
       if (this.#rules.length < mostPackets * 10) this.#rules.push(rule);
       this.#look();
     };
-    if (site.ruleset?.tables.some(({ family }) => family === 'netdev'))
-      this.#notSeen.add(`rules of family netdev ${where(site.place)}: they are not traced`);
     try {
       // First, so that it is there when packets are marked.
       if (hasLegacy(site.ruleset)) {
@@ -156,6 +156,7 @@ class Run {
     const end = Date.now() + this.#request.seconds * 1000;
     const { signal } = this.#ambient;
     this.#start = clocks().realtime;
+    this.#ambient.ready?.();
     try {
       this.#probe?.send();
     } catch (error) {

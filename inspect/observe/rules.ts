@@ -1,7 +1,7 @@
 /** Which rules of nf_tables (iptables' among them, where it is nf_tables underneath) a flow meets in a namespace. */
 import type { Door } from '../../netlink/door.ts';
 import { batch } from '../../netlink/nftables.ts';
-import { type NftTrace, traces, traceTable } from '../../netlink/nftables-trace.ts';
+import { type NftTrace, traceLinks, traces, traceTable } from '../../netlink/nftables-trace.ts';
 import { decodeNetwork, ETHER } from '../packet/decode.ts';
 import type { OpenSite } from './capture.ts';
 import { type Flow, TRACES_PER_SECOND, traceRules, wayOf } from './flow.ts';
@@ -48,6 +48,8 @@ export async function watchRules(
       await owner.send(batch([traceTable('inet', table, rules, TRACES_PER_SECOND)]));
       // Frames between containers of one bridge do not come to inet; a kernel without this family has no rules there either.
       await owner.send(batch([traceTable('bridge', table, rules, TRACES_PER_SECOND)])).catch(() => {});
+      const links = linksWithChains(site);
+      if (links.length > 0) await owner.send(batch([traceLinks(links, table, rules, TRACES_PER_SECOND)]));
     } catch (error) {
       events.close();
       throw error;
@@ -62,6 +64,14 @@ export async function watchRules(
     owner.close();
     throw error;
   }
+}
+
+/** Those that somebody has chains at, which see what comes in before prerouting does; what leaves is marked by then. */
+function linksWithChains({ ruleset, links }: OpenSite): string[] {
+  const chains = (ruleset?.tables ?? []).flatMap((table) => table.chains);
+  const named = chains.flatMap(({ base }) => (base?.hook === 'ingress' ? (base.devices ?? []) : []));
+  const present = new Set([...links.values()].map(({ name }) => name));
+  return [...new Set(named)].filter((name) => present.has(name));
 }
 
 function toSeen(site: OpenSite, event: NftTrace): SeenRule {

@@ -47,6 +47,26 @@ const CASES: readonly Case[] = [
   { name: 'container to its host', to: GATEWAY.v4, outcome: 'delivered', hop: /to the host itself/ },
   { name: 'host to container', from: 'host', to: ONE.v4, outcome: 'delivered', hop: /bridge br0: vone/ },
   {
+    name: 'a chain at a port of the bridge, before the bridge',
+    nft: `table netdev early {
+      chain coming { type filter hook ingress device "vone" priority 0; ip daddr ${TWO.v4} drop; }
+    }`,
+    to: TWO.v4,
+    outcome: 'dropped',
+    why: /"ip daddr 10\.88\.0\.3 drop" in chain coming of table netdev early/,
+  },
+  {
+    name: 'a chain at the port that it leaves by',
+    nft: `delete table netdev early
+    table netdev late {
+      chain leaving { type filter hook egress device "vtwo" priority 0; icmp type echo-request drop; }
+    }`,
+    to: TWO.v4,
+    outcome: 'dropped',
+    why: /"icmp type echo-request drop" in chain leaving of table netdev late/,
+  },
+  { name: 'neither of them', nft: 'delete table netdev late', to: TWO.v4, outcome: 'delivered' },
+  {
     name: 'to the outside, which knows no way back',
     to: OUTSIDE.v4,
     outcome: 'delivered/rejected',
