@@ -64,6 +64,8 @@ size_t prepare_agent(const char **args, size_t count) {
   setenv("MALLOC_ARENA_MAX", "2", 0);
   args[count++] = "--max-semi-space-size=1";
   args[count++] = "--single-threaded-gc";
+  // What lives is small and what is dropped is much: without a bound the heap grows to several times its content before it is swept.
+  args[count++] = "--heap-growing-percent=40";
   args[count++] = "--expose-gc";
   return count;
 }

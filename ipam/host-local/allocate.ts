@@ -148,11 +148,11 @@ export function heldBy(id: AttachmentId, leases: Leases): string[] {
 
 /** Gives back all that an attachment holds, in whatever range it is; returns the addresses. */
 export function releaseAll(id: AttachmentId, leases: Leases): string[] {
-  const addresses = heldBy(id, leases);
-  for (const address of addresses) {
-    const holder = leases.holder(address);
-    if (holder !== undefined) leases.release(address, holder);
-  }
+  const exact = leases.of(id);
+  const isExact = exact.length > 0;
+  const addresses = isExact ? exact : leases.ofContainer(id.containerId);
+  const holder = isExact ? id : { containerId: id.containerId, ifname: undefined };
+  for (const address of addresses) leases.release(address, holder);
   return addresses;
 }
 

@@ -16,10 +16,8 @@ namespace {
 constexpr int kCareful = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 
 // Made shorter only where it must be: a file that is emptied and written again gets new blocks at once (ext4(5), auto_da_alloc).
-void fill(int file, const std::string& text) {
-  struct stat found = {};
-  check(fstat(file, &found), "fstat");
-  if (found.st_size > static_cast<off_t>(text.size())) check(ftruncate(file, text.size()), "ftruncate");
+void fill(int file, off_t size, const std::string& text) {
+  if (size > static_cast<off_t>(text.size())) check(ftruncate(file, text.size()), "ftruncate");
   ssize_t written = pwrite(file, text.data(), text.size(), 0);
   if (written < 0) throw SystemError{errno, "write"};
   if (static_cast<size_t>(written) != text.size()) throw SystemError{ENOSPC, "write"};
@@ -27,16 +25,20 @@ void fill(int file, const std::string& text) {
 
 void overwrite(const std::string& path, const std::string& text, mode_t mode) {
   Fd file(check(open(path.c_str(), O_WRONLY | O_CREAT | kCareful, mode), "open"));
-  fill(file.get(), text);
+  struct stat found = {};
+  check(fstat(file.get(), &found), "fstat");
+  fill(file.get(), found.st_size, text);
 }
 
-// The spare, made where there is none. What is no plain file, or has another name as well, is not ours to write to.
-Fd openSpare(const std::string& path) {
+// Into the spare, made where there is none. What is no plain file, or has another name as well, is not ours to write to.
+void fillSpare(const std::string& path, const std::string& text) {
   for (int attempt = 0;; attempt++) {
     const int only = attempt == 0 ? 0 : O_EXCL;
     Fd file(open(path.c_str(), O_WRONLY | O_CREAT | only | kCareful, 0644));
     struct stat found = {};
-    if (file.valid() && fstat(file.get(), &found) == 0 && S_ISREG(found.st_mode) && found.st_nlink == 1) return file;
+    if (file.valid() && fstat(file.get(), &found) == 0 && S_ISREG(found.st_mode) && found.st_nlink == 1) {
+      return fill(file.get(), found.st_size, text);
+    }
     if (attempt > 0 || (!file.valid() && errno == ENOENT)) throw SystemError{file.valid() ? EEXIST : errno, "open"};
     check(unlink(path.c_str()), "unlink");
   }
@@ -98,7 +100,7 @@ Napi::Value claimName(const Napi::CallbackInfo& info) {
   const std::string spare = stringArgument(info, 0, "spare");
   const std::string folder = stringArgument(info, 1, "folder") + "/";
   const Napi::Array names = info[2].As<Napi::Array>();
-  fill(openSpare(spare).get(), stringArgument(info, 3, "text"));
+  fillSpare(spare, stringArgument(info, 3, "text"));
   for (uint32_t at = 0; at < names.Length(); at++) {
     const Napi::Value name = names[at];
     if (renameIfFree(spare, folder + name.As<Napi::String>().Utf8Value()) == 0) return Napi::Number::New(info.Env(), at);
