@@ -122,7 +122,8 @@ function familiesOf(ranges: unknown): string[] {
   const text = JSON.stringify(ranges);
   const found = NOBODY.filter((address) =>
     address.includes(':')
-      ? /"[0-9a-f:.]*:[0-9a-f:.]*(?:\/\d+)?"/i.test(text)
+      ? // At least two colons: those of JSON itself stand alone.
+        /"[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*(?:\/\d+)?"/i.test(text)
       : /"\d+\.\d+\.\d+\.\d+\//.test(text),
   );
   return found.length > 0 ? found : [NOBODY[0]];
