@@ -125,12 +125,13 @@ function scoreSteps({ oomScoreAdj }: OciProcess): Step[] {
   return oomScoreAdj === undefined ? [] : [['write', '/proc/self/oom_score_adj', String(oomScoreAdj)]];
 }
 
-function mapSteps({ linux = {} }: OciConfig, { made }: Namespaces): Step[] {
+function mapSteps({ linux = {} }: OciConfig, { made, all }: Namespaces): Step[] {
   const text = (ranges: readonly OciIdMapping[]) =>
     ranges.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}`).join('\n');
   const { uidMappings, gidMappings } = linux;
   if (!made.includes('user')) {
-    if (uidMappings?.length || gidMappings?.length)
+    // One that is joined has its own.
+    if (!all.includes('user') && (uidMappings?.length || gidMappings?.length))
       throw new OciError('linux.uidMappings and gidMappings want a user namespace');
     return [];
   }
@@ -163,9 +164,9 @@ const bindsDev = ({ mounts }: OciConfig) =>
 /** The kernel shows these only to a user namespace that still sees the host's. */
 const KERNELS = ['proc', 'sysfs'];
 
-function fileSteps(config: OciConfig, { made }: Namespaces, ground: Ground) {
+function fileSteps(config: OciConfig, { all }: Namespaces, ground: Ground) {
   const { root, linux = {}, mounts } = config;
-  const inUserNamespace = made.includes('user');
+  const inUserNamespace = all.includes('user');
   const files = mountSteps(mounts ?? [], ground);
   const kernels = files.steps.findLastIndex(
     ([name, , , type]) => name === 'mount' && KERNELS.includes(String(type)),

@@ -31,11 +31,15 @@ export function namespacesOf({ linux = {} }: OciConfig): Namespaces {
     if (made.includes(kind) || joined.some((one) => one.kind === kind))
       throw new OciError(`linux.namespaces has the type ${type} twice`);
     if (!path) made.push(kind);
-    else if (kind === 'mnt' || kind === 'user' || kind === 'time')
-      throw new OciError(`linux.namespaces: a ${type} namespace can be made here, not joined (${path})`);
+    else if (kind === 'mnt')
+      throw new OciError(
+        `linux.namespaces: a ${type} namespace can be made here, not joined (${path}): its files would be those of another container`,
+      );
     else joined.push({ kind, path });
   }
   if (!made.includes('mnt')) throw new OciError('linux.namespaces wants a mount namespace: none is there');
+  // Who has joined a user namespace has no power over those of the host any more.
+  joined.sort((a, b) => Number(a.kind === 'user') - Number(b.kind === 'user'));
   return { made, joined, all: [...made, ...joined.map(({ kind }) => kind)] };
 }
 

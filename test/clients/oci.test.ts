@@ -104,6 +104,18 @@ t.test('Podman', { skip }, async (t) => {
     t.equal(narrow, 'spoken', 'who is not root has the streams, too');
     t.strictSame(await groups(host.name), []);
   });
+
+  await t.test('a pod whose containers share a user namespace', async (t) => {
+    const infra = ['--infra-image', IMAGE, '--infra-command', '/bin/sleep 1000'];
+    const mapped = ['--uidmap', '0:100000:65536', '--gidmap', '0:100000:65536'];
+    await podman('pod', 'create', '--name', 'pod', '--network', 'none', ...group, ...mapped, ...infra);
+    const script = 'cat /proc/self/uid_map; touch /x && echo written';
+    t.match(
+      await podman('run', '--rm', '--pod', 'pod', IMAGE, 'sh', '-c', script),
+      /0 +100000 +65536\s+written/,
+    );
+    await podman('pod', 'rm', '--force', '--time', '0', 'pod');
+  });
 });
 
 t.test('containerd', { skip }, async (t) => {

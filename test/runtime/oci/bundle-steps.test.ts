@@ -70,6 +70,31 @@ t.test('namespaces of others are joined, new ones are made', async (t) => {
   t.ok(rendered(linux({ namespaces: [{ type: 'mount' }, { type: 'network' }] })).includes('link-up lo'));
 });
 
+t.test(
+  'a user namespace of others is joined last: without it there is power over the other ones',
+  async (t) => {
+    const namespaces = [
+      { type: 'user', path: '/proc/7/ns/user' },
+      { type: 'time', path: '/proc/7/ns/time' },
+      { type: 'mount' },
+    ];
+    const lines = rendered(linux({ namespaces, uidMappings: [{ containerID: 0, hostID: 1, size: 1 }] }));
+    const order = ['join time /proc/7/ns/time', 'join user /proc/7/ns/user', 'clone mnt', 'user 0 0 ""'];
+    t.same(
+      lines.filter((line) => order.includes(line)),
+      order,
+    );
+    t.notOk(
+      lines.some((line) => line.startsWith('uids')),
+      'it has its ids already',
+    );
+    t.ok(
+      lines.some((line) => line.startsWith('take 0 /dev/null')),
+      "devices are the host's",
+    );
+  },
+);
+
 t.test('mounts', async (t) => {
   const mounts = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
@@ -247,7 +272,7 @@ t.test('what cannot be kept is refused', async (t) => {
   for (const [one, words] of refused) t.match(faultsOf(one).join('; '), words);
   const thrown: [OciConfig, RegExp][] = [
     [linux({ namespaces: [{ type: 'pid' }] }), /wants a mount namespace/],
-    [linux({ namespaces: [{ type: 'mount' }, { type: 'user', path: '/x' }] }), /not joined \(\/x\)/],
+    [linux({ namespaces: [{ type: 'mount', path: '/x' }] }), /not joined \(\/x\)/],
     [linux({ namespaces: [{ type: 'mount' }, { type: 'mount' }] }), /twice/],
     [linux({ namespaces: [{ type: 'mount' }, { type: 'moon' }] }), /"moon"/],
     [config({ hostname: 'h' }), /uts namespace/],
