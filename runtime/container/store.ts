@@ -55,7 +55,7 @@ export async function claim(ambient: Ambient, spec: ContainerSpec): Promise<Clai
       writeSpec(folder, spec);
     } catch (error) {
       release();
-      forget(folder);
+      rmSync(folder, { recursive: true, force: true });
       throw placed(error, folder);
     }
     return { folder, release };
