@@ -154,7 +154,7 @@ t.test('a full mesh', async (t) => {
       return sessions.every(({ imported, exported }) => imported === 1 && exported === 1);
     });
     t.same(peersUp(sessions), ['host-2', 'host-2', 'host-3', 'host-3']);
-    t.ok(sessions.every(({ since, error }) => Date.now() - since < 120_000 && error === undefined));
+    t.ok(sessions.every(({ since, error }) => Date.now() - since < 3_600_000 && error === undefined));
     t.equal(one.controller.problem, undefined);
   });
 

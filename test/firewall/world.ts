@@ -22,20 +22,22 @@ for (const type of ['udp4', 'udp6']) {
 }`;
 
 const ASK = `
-const [to, type] = process.argv.slice(1);
+const [to, type, seconds] = process.argv.slice(1);
 const socket = require('node:dgram').createSocket(type);
 const ask = () => socket.send('who am I', ${PORT}, to, () => {});
 socket.on('message', (seen) => { console.log(String(seen)); process.exit(0); });
 socket.bind(0, () => { ask(); setInterval(ask, 200); });
-setTimeout(() => process.exit(3), 1000);`;
+setTimeout(() => process.exit(3), seconds * 1000);`;
 
 export interface World {
   host: Host;
   one: string;
   two: string;
   outside: string;
-  /** The source address that `to` sees of a datagram from a container; undefined when no answer comes back. */
-  seenBy(from: string, to: string): Promise<string | undefined>;
+  /** The source address that `to` sees of a datagram from a container. Throws when no answer comes back. */
+  seenBy(from: string, to: string): Promise<string>;
+  /** Whether no answer comes back. */
+  isUnheard(from: string, to: string): Promise<boolean>;
 }
 
 async function serve(t: Teardown, netns: string): Promise<void> {
@@ -86,16 +88,18 @@ export async function makeWorld(t: Teardown): Promise<World> {
   await wire(host, two, 2);
   await serve(t, two);
   await serve(t, outside);
+  const ask = (from: string, to: string, seconds: number, mayFail: boolean) => {
+    const type = to.includes(':') ? 'udp6' : 'udp4';
+    return execIn(from, process.execPath, ['-e', ASK, to, type, `${seconds}`], { mayFail });
+  };
   return {
     host,
     one,
     two,
     outside,
-    seenBy: async (from, to) => {
-      const type = to.includes(':') ? 'udp6' : 'udp4';
-      const answer = await execIn(from, process.execPath, ['-e', ASK, to, type], { mayFail: true });
-      return answer.status === 0 ? answer.stdout.trim() : undefined;
-    },
+    // Asked again and again: a fresh link's IPv6 takes its time on a busy machine.
+    seenBy: async (from, to) => (await ask(from, to, 30, false)).stdout.trim(),
+    isUnheard: async (from, to) => (await ask(from, to, 1, true)).status === 3,
   };
 }
 
