@@ -6,7 +6,7 @@ import type { Tuple } from './hop.ts';
 import type { Packet } from './packet.ts';
 import { tupleWords } from './packet.ts';
 import { lookUp, sourceFor } from './routing.ts';
-import { drop, pass, type Step, type Walk } from './world.ts';
+import { drop, pass, placeWords, type Step, type Walk } from './world.ts';
 
 /** What the kernel takes where none is given. */
 const DEFAULT_PORT = 8472;
@@ -86,18 +86,33 @@ export function decapsulate(walk: Walk, snapshot: Snapshot, packet: Packet): Ste
   if (carried === undefined) return undefined;
   const { vni } = carried;
   const namespace = snapshot.identity;
-  const device = snapshot.links.find(
-    ({ kind, vxlan }) =>
-      kind === 'vxlan' && vxlan?.vni === vni && (vxlan.port ?? DEFAULT_PORT) === tuple.destinationPort,
+  const devices = snapshot.links.filter(({ kind }) => kind === 'vxlan');
+  const device = devices.find(
+    ({ vxlan }) => vxlan?.vni === vni && (vxlan.port ?? DEFAULT_PORT) === tuple.destinationPort,
   );
   if (device === undefined || !device.up) {
     const state =
       device === undefined
-        ? `no VXLAN device has VNI ${vni} and port ${tuple.destinationPort}`
+        ? `no VXLAN device has VNI ${vni} and port ${tuple.destinationPort}${otherDevices(devices)}`
         : `${device.name} is down`;
-    return drop(walk, { namespace, packet }, state, `the tunnel's packet arrives, but ${state} there`, {
-      outcome: 'lost',
-    });
+    const place = placeWords(walk.world.placeOf(namespace));
+    return drop(
+      walk,
+      { namespace, packet },
+      state,
+      `the tunnel's packet arrives at ${place}, but there ${state}`,
+      {
+        outcome: 'lost',
+      },
+    );
   }
   return { at: 'receive', namespace, link: device, packet: carried.packet };
+}
+
+/** ` (vx0 has VNI 43 and port 4789)` */
+function otherDevices(devices: readonly Link[]): string {
+  const words = devices.map(
+    ({ name, vxlan }) => `${name} has VNI ${vxlan?.vni} and port ${vxlan?.port ?? DEFAULT_PORT}`,
+  );
+  return words.length === 0 ? '' : ` (${words.join(', ')})`;
 }

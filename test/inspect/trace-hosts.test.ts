@@ -89,6 +89,56 @@ const CASES: readonly Case[] = [
     two: 'sysctl -qw net.ipv4.ip_forward=1',
     outcome: 'delivered',
   },
+  {
+    name: 'a firewall here that keeps the tunnel in',
+    one: 'iptables-nft -A OUTPUT -p udp --dport 4789 -j DROP',
+    outcome: 'dropped',
+    why: /this host drops it silently: drop by "-p udp .*--dport 4789 -j DROP" in chain OUTPUT/,
+  },
+  {
+    name: 'the tunnel there has another MAC than it had',
+    one: 'iptables-nft -F OUTPUT',
+    two: 'ip link set vx0 address 02:00:00:00:02:99',
+    outcome: 'lost',
+    why: /addressed to 02:00:00:00:02:00, and comes to vx0 of second, which has 02:00:00:00:02:99/,
+  },
+  {
+    name: 'the other host has lost its address',
+    one: 'ip neigh flush dev uplink',
+    two: `ip link set vx0 address ${MAC[2]}; ip addr del 192.0.2.2/24 dev uplink`,
+    outcome: 'lost',
+    why: /asks for 192\.0\.2\.2/,
+  },
+  {
+    name: 'a strict filter there, and the way back elsewhere',
+    two: 'ip addr add 192.0.2.2/24 dev uplink; sysctl -qw net.ipv4.conf.vx0.rp_filter=1; ip route replace 10.9.1.0/24 via 192.0.2.1 dev uplink',
+    outcome: 'dropped',
+    why: /rp_filter.*comes in by vx0, but the way back to it is through uplink/,
+  },
+  {
+    name: 'a tunnel of another port there',
+    two:
+      'ip link del vx0; ip link add vx0 mtu 1450 address 02:00:00:00:02:00 type vxlan id 42 dstport 8472 local 192.0.2.2 dev uplink nolearning; ' +
+      'ip addr add 10.9.2.0/32 dev vx0; ip link set vx0 up',
+    outcome: 'lost',
+    why: /arrives at second, but there no VXLAN device has VNI 42 and port 4789 \(vx0 has VNI 42 and port 8472\)/,
+  },
+  {
+    name: 'of another number',
+    two:
+      'ip link del vx0; ip link add vx0 mtu 1450 address 02:00:00:00:02:00 type vxlan id 43 dstport 4789 local 192.0.2.2 dev uplink nolearning; ' +
+      'ip addr add 10.9.2.0/32 dev vx0; ip link set vx0 up',
+    outcome: 'lost',
+    why: /\(vx0 has VNI 43 and port 4789\)/,
+  },
+  {
+    name: 'all as it was',
+    two:
+      `ip link del vx0; ip link add vx0 mtu 1450 address ${MAC[2]} type vxlan id 42 dstport 4789 local 192.0.2.2 dev uplink nolearning; ` +
+      `ip addr add 10.9.2.0/32 dev vx0; ip link set vx0 up; ip neigh replace 10.9.1.0 lladdr ${MAC[1]} dev vx0; ` +
+      `ip route replace 10.9.1.0/24 via 10.9.1.0 dev vx0 onlink; bridge fdb add ${MAC[1]} dev vx0 dst 192.0.2.1`,
+    outcome: 'delivered',
+  },
 ];
 
 t.test('two hosts', async (t) => {
