@@ -92,7 +92,12 @@ async function masqueradeOf(
     const member = { network: list.name, containerId: 'nobody', ifname: 'none', except: [] };
     const lines = await backend.verifyMasquerade({
       ...member,
-      sources: familiesOf([plugin.ipam, plugin.pool, plugin.pools]),
+      // A route to a family is no address of it.
+      sources: familiesOf([
+        { ...(plugin.ipam as object | undefined), routes: undefined },
+        plugin.pool,
+        plugin.pools,
+      ]),
     });
     const missing = lines.filter((line) => !NOBODY.some((address) => line.includes(address)));
     return { backend: backend.name, rules: missing.length > 0 ? 'missing' : 'standing', missing };

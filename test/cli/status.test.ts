@@ -91,13 +91,8 @@ t.test('a host at work: what it shows is what is there', { skip }, async (t) => 
 
 t.test('masquerade by iptables, of IPv4 alone', { skip }, async (t) => {
   const host = await makeHost(t);
-  const ipam = { type: 'host-local', ranges: [[{ subnet: '10.88.0.0/16' }]] };
-  await installConflist(host, {
-    ...{ cniVersion: '1.1.0', name: 'old' },
-    plugins: [
-      { type: 'bridge', bridge: 'old0', isGateway: true, ipMasq: true, ipMasqBackend: 'iptables', ipam },
-    ],
-  });
+  const ranges = [[{ subnet: '10.88.0.0/16' }]];
+  await installConflist(host, bridgeConflist({ name: 'old', ranges, extra: { ipMasqBackend: 'iptables' } }));
   const { netns } = await host.container();
   await host.exec(WEFT, ['net', 'add', 'old', netns]);
   const { problems, networks } = await json(host);
