@@ -1,19 +1,10 @@
 import { CniError, ErrorCode } from '../../cni/errors.ts';
-import { formatAddress } from '../../cni/prefix.ts';
-import type { AttachmentId, Result } from '../../cni/types.ts';
+import type { Address } from '../../cni/prefix.ts';
 import { askedAddresses } from '../asked.ts';
-import {
-  type Allocation,
-  allocate,
-  collect,
-  heldBy,
-  namesOf,
-  releaseAll,
-  wishesOf,
-} from '../host-local/allocate.ts';
-import { addressesOf, checkOne } from '../host-local/host-local.ts';
+import { checkHeld, givingBack } from '../held.ts';
+import { type Allocation, allocate, namesOf, wishesOf } from '../host-local/allocate.ts';
 import type { Ipam, IpamNetConf, IpamRequest, IpamResult } from '../ipam.ts';
-import { formatHolder, type LeaseStore } from '../leases.ts';
+import type { LeaseStore } from '../leases.ts';
 import { checkAddressCount } from '../read-config.ts';
 import { readResolvConf } from '../resolv-conf.ts';
 import { DiskStore } from '../store.ts';
@@ -28,16 +19,7 @@ export const cluster: Ipam = {
   validate: (config) => void readCluster(config),
   add: addLeases,
   check: checkLeases,
-
-  async del({ config, id, ambient }) {
-    const store = storeOf(config, ambient);
-    return store.exists() ? store.locked((leases) => releaseAll(id, leases)) : [];
-  },
-
-  async gc({ config, ambient }, valid) {
-    const store = storeOf(config, ambient);
-    return store.exists() ? store.locked((leases) => collect(valid, leases)) : [];
-  },
+  ...givingBack(storeOf),
 
   async status({ config, ambient }) {
     const { layout } = readCluster(config);
@@ -49,8 +31,9 @@ export const cluster: Ipam = {
   },
 };
 
-const storeOf = (config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseStore =>
-  new DiskStore(ambient.paths.dataDir, config.name, ambient);
+function storeOf(config: IpamNetConf, ambient: IpamRequest['ambient']): LeaseStore {
+  return new DiskStore(ambient.paths.dataDir, config.name, ambient);
+}
 
 async function addLeases(request: IpamRequest): Promise<IpamResult> {
   const read = readCluster(request.config);
@@ -103,19 +86,9 @@ function exhausted(code: ErrorCode, membership: Membership): CniError {
 }
 
 /** A running container keeps its address whatever becomes of the membership: what CHECK asks is whether the lease is there. */
-async function checkLeases({ config, id, prevResult, ambient }: IpamRequest): Promise<void> {
-  const store = storeOf(config, ambient);
+async function checkLeases(request: IpamRequest): Promise<void> {
+  const { config, ambient } = request;
   const membership = readMembership(ambient.paths.cacheDir, config.name);
-  const expected = prevResult && membership ? ownAddresses(prevResult, id, membership) : [];
-  for (const address of expected) checkOne(address, store.peek(address), id);
-  if (expected.length > 0) return;
-  const held = store.exists() ? await store.locked((leases) => heldBy(id, leases)) : [];
-  if (held.length > 0) return;
-  throw new CniError(ErrorCode.checkFailed, `${formatHolder(id)} holds no address of network ${config.name}`);
-}
-
-function ownAddresses(result: Result, id: AttachmentId, membership: Membership): string[] {
-  return addressesOf(result, id)
-    .filter((address) => isOfNetwork(membership, address))
-    .map(formatAddress);
+  const ours = (address: Address) => membership !== undefined && isOfNetwork(membership, address);
+  await checkHeld(storeOf(config, ambient), request, ours);
 }
