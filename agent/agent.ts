@@ -1,18 +1,17 @@
 /** The agent's inside: serves requests of launchers by the same code that the cold path runs. */
 import { clearAway } from '../cni/clear-away.ts';
 import { ErrorCode } from '../cni/errors.ts';
-import { lookAtNamespace, ownNamespace } from '../cni/namespace.ts';
-import type { PluginVerbs } from '../cni/plugin.ts';
+import { lookAtNamespace, type NamespaceLook } from '../cni/namespace.ts';
 import { type Outcome, runPlugin } from '../cni/skel.ts';
 import type { Door } from '../netlink/door.ts';
-import { isPluginName, loadPlugin, PLUGIN_NAMES, type PluginName } from '../plugins/registry.ts';
-import { placeOf } from './identity.ts';
+import { isPluginName, PLUGIN_NAMES, type PluginName } from '../plugins/registry.ts';
+import { deviceOf, placeOf } from './identity.ts';
 import { KeptDoor } from './kept-door.ts';
+import { Kits } from './kits.ts';
 import { KnownConfigurations } from './known-configurations.ts';
 import type { Request } from './protocol.ts';
 import { Queues } from './queues.ts';
 import { type Caller, requestAmbient } from './request-ambient.ts';
-import { TimedDoor } from './timed-door.ts';
 
 /** One request that was served. */
 export interface Served {
@@ -34,8 +33,6 @@ export interface Served {
 
 /** For log and metrics. */
 export interface AgentHooks {
-  /** A request was taken; served() follows. */
-  began?(): void;
   served?(request: Served): void;
   /** What an answer did not wait for could not be done. */
   failedLate?(plugin: string, containerId: string, error: unknown): void;
@@ -65,11 +62,13 @@ export class Agent {
   #requests = 0;
   #underWay = 0;
   readonly #shared = { locks: new Queues(), kept: new Map<string, unknown>() };
-  readonly #ownNamespace = ownNamespace();
+  readonly #kits: Kits;
+  readonly #ownNamespace = placeOf('/proc/self/ns/net');
   readonly #configurations = new KnownConfigurations();
 
   constructor(door: Door, hooks: AgentHooks = {}) {
     this.#door = new KeptDoor(door);
+    this.#kits = new Kits(this.#door);
     this.#hooks = hooks;
   }
 
@@ -78,9 +77,15 @@ export class Agent {
     return this.#underWay <= MOST_IN_TURN;
   }
 
+  /** Requests that were taken and are not finished yet. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
   /** Loads every plugin, so that the first request does not. */
   async warmUp(): Promise<void> {
-    await Promise.all(PLUGIN_NAMES.map((name) => loadPlugin(name, { door: this.#door })));
+    for (const kit of await Promise.all(PLUGIN_NAMES.map((name) => this.#kits.make(name))))
+      this.#kits.giveBack(kit);
   }
 
   /** Why a request is left to the cold path; undefined when serve() may be called. Touches nothing. */
@@ -105,16 +110,15 @@ export class Agent {
     const name = request.names.find(isPluginName) as PluginName;
     const containerId = env.CNI_CONTAINERID ?? '';
     const came = performance.now();
-    this.#hooks.began?.();
     const work = async (): Promise<void> => {
       const started = performance.now();
       const late: (() => Promise<unknown>)[] = [];
       const ambient = requestAmbient(request, caller, this.#shared, (part) => void late.push(part));
-      const door = new TimedDoor(this.#door);
-      const plugin: PluginVerbs = await loadPlugin(name, { door });
+      const kit = this.#kits.take(name) ?? (await this.#kits.make(name));
+      const { plugin, door } = kit;
       const outcome = await runPlugin(plugin, ambient, {
         decode: (input, schema) => this.#configurations.decode(input, schema),
-        look: (path) => lookAtNamespace(path, this.#ownNamespace),
+        look: (path) => this.#look(path),
       });
       const command = env.CNI_COMMAND ?? '';
       const abandoned = caller.gone;
@@ -131,6 +135,7 @@ export class Agent {
         ...{ waited: started - came, ran },
       });
       await finished;
+      this.#kits.giveBack(kit);
     };
     this.#underWay += 1;
     // A delegate has its plugin's container and another name: it must not wait for the one that waits for it.
@@ -145,6 +150,14 @@ export class Agent {
   /** Runs work while no request of a plugin for a container is served, and lets them wait. */
   inTurn<T>(plugin: string, containerId: string, work: () => Promise<T>): Promise<T> {
     return this.#containers.run(`${plugin} ${containerId}`, work);
+  }
+
+  /** As lookAtNamespace, which says why where there is nothing; without Node's numbers of unlimited size. */
+  #look(path: string): NamespaceLook {
+    const there = placeOf(path);
+    if (there === '' || this.#ownNamespace === '') return lookAtNamespace(path);
+    if (there === this.#ownNamespace) return { state: 'own' };
+    return { state: deviceOf(there) === deviceOf(this.#ownNamespace) ? 'other' : 'foreign' };
   }
 
   /** Resolves when all that was taken is done. */

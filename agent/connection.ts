@@ -25,16 +25,21 @@ export function take(caller: ListenerCaller, words: string, input: string, recep
     }
     const connection = new Connection(caller);
     agent.serve(request, connection).catch((error) => {
-      // A mistake of ours: the cold path may do better, unless it has its answer.
+      // The cold path may do better, unless the caller has its answer.
       if (!connection.answered) caller.drop();
-      odd(`a request failed: ${error instanceof Error ? error.stack : error}`, 'request');
+      odd(mistake(error), 'request');
     });
   } catch (error) {
     caller.drop();
-    if (!(error instanceof ProtocolError)) throw error;
-    odd(`a caller does not keep to the protocol: ${error.message}`, 'protocol');
+    if (error instanceof ProtocolError)
+      odd(`a caller does not keep to the protocol: ${error.message}`, 'protocol');
+    else odd(mistake(error), 'request');
   }
 }
+
+/** One of ours, for people. */
+const mistake = (error: unknown) =>
+  `a request failed: ${error instanceof Error ? error.stack : String(error)}`;
 
 class Connection implements WaitingCaller {
   readonly #caller: ListenerCaller;

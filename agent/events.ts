@@ -17,7 +17,6 @@ export type Refusal =
   | 'overload';
 
 export type AgentEvent =
-  | { event: 'began' }
   | { event: 'served'; request: Served }
   | { event: 'refused'; why: Refusal }
   /** Something that others had removed or changed was put right; `kind` is one word of a small set: rules, link, lease, network. */

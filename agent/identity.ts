@@ -4,6 +4,7 @@
  * tells it (netlink/native/peer.cc).
  */
 import { type BigIntStats, statSync } from 'node:fs';
+import { loadNative } from '../netlink/native.ts';
 
 const PROTOCOL = 'weft 2';
 
@@ -26,8 +27,10 @@ export function ownIdentity(bundle: string, proc = '/proc/self'): string {
   return `${PROTOCOL} ${place(file)}${changed} ${file.size} ${standing(proc)}`;
 }
 
-/** `dev:inode ` of what a path is here, as the launcher writes it; empty where there is nothing. */
+/** `dev:inode ` of what a path is here, as the launcher writes it; empty where nothing can be seen. */
 export function placeOf(path: string | undefined): string {
-  const there = path ? statSync(path, { bigint: true, throwIfNoEntry: false }) : undefined;
-  return there ? place(there) : '';
+  return path && !path.includes('\0') ? loadNative().placeOf(path) : '';
 }
+
+/** The device of a place. */
+export const deviceOf = (place: string) => place.slice(0, place.indexOf(':'));

@@ -29,6 +29,8 @@ export interface MetricsOptions {
   version: string;
   /** agent/identity.ts: ownIdentity(). */
   identity: string;
+  /** Requests under way. */
+  underWay(): number;
   /** Networks between hosts. */
   networks(): Promise<NetworkSummary[]>;
   /** DHCP leases, by network and state. */
@@ -98,24 +100,26 @@ export class AgentMetrics {
   readonly #files = this.#gauge('process_open_fds', 'Open file descriptors');
   readonly #lag = this.#gauge('nodejs_eventloop_lag_seconds', 'How long the event loop took to come round');
   readonly #paths: Paths;
+  readonly #takenNow: () => number;
   readonly #networks: () => Promise<NetworkSummary[]>;
   readonly #dhcpStates: Renewal['states'];
   /** When the leases are to be listed again, by performance.now(). */
   #listing = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
-  constructor({ events, paths, version, identity, networks, dhcpLeases }: MetricsOptions) {
+  constructor(options: MetricsOptions) {
+    const { events, paths, version, identity, underWay, networks, dhcpLeases } = options;
     this.#gauge('weft_agent_info', 'The agent: its version, and the build and place that it serves', [
       'version',
       'identity',
       'pid',
     ]).set({ version, identity, pid: String(process.pid) }, 1);
     this.#paths = paths;
+    this.#takenNow = underWay;
     this.#networks = networks;
     this.#dhcpStates = dhcpLeases;
     this.#started.set(Date.now() / 1000 - process.uptime());
     for (const kind of ['rules', 'link', 'lease', 'network']) this.#corrections.inc({ kind }, 0);
-    this.#underWay.set(0);
     events.listen((event) => this.#count(event));
   }
 
@@ -131,8 +135,7 @@ export class AgentMetrics {
   }
 
   #count(event: AgentEvent): void {
-    if (event.event === 'began') this.#underWay.inc();
-    else if (event.event === 'served') this.#served(event.request);
+    if (event.event === 'served') this.#served(event.request);
     else if (event.event === 'refused') this.#refused.inc({ reason: event.why });
     else if (event.event === 'lease') this.#dhcpAttempts.inc({ outcome: event.outcome });
     else this.#corrections.inc({ kind: event.kind }, event.count);
@@ -141,7 +144,6 @@ export class AgentMetrics {
   #served({ plugin, command, code, waited, ran, kernel, abandoned }: Served): void {
     // Anything may stand in CNI_COMMAND: it must not make a series of its own.
     const verb = VERBS.includes(command) ? command : 'other';
-    this.#underWay.dec();
     this.#requests.inc({ plugin, verb, code });
     this.#durations.observe({ plugin, verb }, (waited + ran) / 1000);
     this.#kernel.observe({ plugin, verb }, kernel / 1000);
@@ -151,6 +153,7 @@ export class AgentMetrics {
 
   /** What is not counted as it happens is looked at when somebody asks. */
   async #look(): Promise<void> {
+    this.#underWay.set(this.#takenNow());
     this.#memory.set(process.memoryUsage.rss());
     const { user, system } = process.cpuUsage();
     this.#cpu.reset();

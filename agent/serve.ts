@@ -11,6 +11,7 @@ import { type Renewal, startRenewal } from './dhcp/start.ts';
 import { AgentEvents } from './events.ts';
 import { openFallbacks } from './fallbacks.ts';
 import { ownIdentity } from './identity.ts';
+import type { MetricsOptions } from './metrics.ts';
 import { type LoopbackAddress, MetricsServer } from './metrics-server.ts';
 import { startNames } from './names/start.ts';
 import { type CaretakerOptions, startCaretaker } from './repair/caretaker.ts';
@@ -64,7 +65,6 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
   const agent: Agent = new Agent(
     openDoor(() => agent.isCalm),
     {
-      began: () => events.emit({ event: 'began' }),
       served: (request) => {
         tidy();
         events.emit({ event: 'served', request });
@@ -96,7 +96,12 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
     renewal = await startRenewal(options.caretaker.ambient, log, events);
     stopNames = await startNames(options.caretaker.ambient, log);
     const cluster: { running?: Cluster } = {};
-    const metrics = await openMetrics(options, events, identity, cluster, () => renewal?.states() ?? []);
+    const metrics = await openMetrics(options, {
+      ...{ events, identity },
+      underWay: () => agent.underWay,
+      networks: async () => (await cluster.running?.summaries()) ?? [],
+      dhcpLeases: () => renewal?.states() ?? [],
+    });
     const notify = (state: string) => {
       try {
         if (notifySocket) sendDatagram(notifySocket, state);
@@ -139,10 +144,7 @@ export async function serveAgent(options: ServeOptions): Promise<string | undefi
 /** Listens for questions after metrics; answers them once `load` was called, which takes longer than the start of the agent. */
 async function openMetrics(
   { paths, version, metrics: address }: ServeOptions,
-  events: AgentEvents,
-  identity: string,
-  cluster: { readonly running?: Cluster },
-  dhcpLeases: Renewal['states'],
+  sources: Omit<MetricsOptions, 'paths' | 'version'>,
 ): Promise<{ server: MetricsServer; where: string[]; load: () => void }> {
   let load = () => {};
   const start = new Promise<void>((resolve) => {
@@ -150,8 +152,7 @@ async function openMetrics(
   });
   const source = start.then(async () => {
     const { AgentMetrics } = await import('./metrics.ts');
-    const networks = async () => (await cluster.running?.summaries()) ?? [];
-    return new AgentMetrics({ events, paths, version, identity, networks, dhcpLeases });
+    return new AgentMetrics({ ...sources, paths, version });
   });
   try {
     openFallbacks(paths.runDir);

@@ -1,4 +1,4 @@
-/** A door that counts how long the kernel is waited for: one for each request. */
+/** A door that counts how long the kernel is waited for: for one request at a time. */
 import type { Door, Namespace, Op, Replies } from '../netlink/door.ts';
 
 /**
@@ -16,9 +16,14 @@ export class TimedDoor implements Door {
     this.#door = door;
   }
 
-  /** Milliseconds so far. */
+  /** Milliseconds since the last reset. */
   get spent(): number {
     return this.#spent;
+  }
+
+  /** Only while nothing is under way. */
+  reset(): void {
+    this.#spent = 0;
   }
 
   async open(path?: string): Promise<Namespace> {

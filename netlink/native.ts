@@ -65,6 +65,8 @@ export interface Native {
   writeCaller(id: number, caller: number, kind: number, status: number, text: string, last: boolean): void;
   dropCaller(id: number, caller: number): void;
   callerIsGone(id: number, caller: number): boolean;
+  /** `dev:inode ` of what a path is; empty where nothing can be seen. */
+  placeOf(path: string): string;
   /** One datagram to a Unix socket; a path that begins with '@' is an abstract name. */
   sendDatagram(path: string, text: string): void;
   /** ETHTOOL_STXCSUM with a value, else ETHTOOL_GTXCSUM. */

@@ -88,6 +88,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   expose<writeCaller>(env, exports, "writeCaller");
   expose<dropCaller>(env, exports, "dropCaller");
   expose<callerIsGone>(env, exports, "callerIsGone");
+  expose<placeOf>(env, exports, "placeOf");
   expose<sendDatagram>(env, exports, "sendDatagram");
   expose<checksumOffload>(env, exports, "checksumOffload");
   expose<openSocket>(env, exports, "openSocket");

@@ -153,6 +153,7 @@ Napi::Value closeListener(const Napi::CallbackInfo& info);
 Napi::Value writeCaller(const Napi::CallbackInfo& info);
 Napi::Value dropCaller(const Napi::CallbackInfo& info);
 Napi::Value callerIsGone(const Napi::CallbackInfo& info);
+Napi::Value placeOf(const Napi::CallbackInfo& info);
 Napi::Value sendDatagram(const Napi::CallbackInfo& info);
 Napi::Value checksumOffload(const Napi::CallbackInfo& info);
 Napi::Value openSocket(const Napi::CallbackInfo& info);

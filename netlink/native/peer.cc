@@ -48,4 +48,15 @@ std::string objectionTo(int fd, const Standing& own, pid_t* pid) {
   return "it stands in another network namespace, mount namespace or root folder";
 }
 
+// placeOf(path): string. As the launcher writes it (bin/launcher/request.cc); empty where nothing can be seen.
+Napi::Value placeOf(const Napi::CallbackInfo& info) {
+  struct stat found = {};
+  char text[48] = "";
+  if (stat(stringArgument(info, 0, "path").c_str(), &found) == 0) {
+    snprintf(text, sizeof text, "%llu:%llu ", static_cast<unsigned long long>(found.st_dev),
+             static_cast<unsigned long long>(found.st_ino));
+  }
+  return Napi::String::New(info.Env(), text);
+}
+
 }  // namespace weft

@@ -181,6 +181,11 @@ t.test('paths that mean something else to the agent go the cold path', async (t)
     env: { ...env, CNI_NETNS: container.netns },
   });
   t.ok((await stat(join(folder, 'here', 'relative', '10.88.0.2'))).isFile(), 'relative to the caller');
+
+  // What the kernel takes for no path at all is an error of the caller's, and no end of the agent.
+  const nowhere = { id: container.id, netns: `/${'x'.repeat(5000)}` };
+  t.match((await call(host, 'ADD', { container: nowhere })).json, { code: 8, msg: /cannot be found/ });
+  t.equal(await served(agent, 'ADD', 1), 1);
 });
 
 t.test('a caller that is killed: what its ADD made goes again, and DEL comes after it', async (t) => {
