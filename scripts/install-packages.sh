@@ -17,7 +17,7 @@ test=("${demo[@]}" ipset conntrack strace jq procps bird2
 # shellcheck disable=SC2034
 bench=("${demo[@]}" containernetworking-plugins ipset bpftrace runc crun busybox-static)
 # shellcheck disable=SC2034
-machine=(qemu-system-x86 kmod busybox-static)
+machine=(qemu-system-x86 kmod busybox-static e2fsprogs apparmor curl jq)
 
 case "${1-}" in
 build | demo | test | bench | machine) declare -n wanted=$1 ;;

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1-dist/machine}
 # What the initramfs needs to reach the root file system and the way in. The other modules come from the kernel's own folder.
-early=(virtio_pci virtio_mmio virtio_console virtio_net virtio-rng 9p 9pnet_virtio overlay)
+early=(virtio_pci virtio_mmio virtio_console virtio_net virtio-rng 9p 9pnet_virtio overlay virtio_blk ext4)
 
 mkdir -p "$folder"
 folder=$(realpath "$folder")

@@ -71,11 +71,12 @@ export function makeGroups(
 ): Cgroups {
   const wanted = [...settingsOf(1), ...settingsOf(2)];
   assertPossible(wanted, all);
+  const needed = new Set(settingsOf(2).flatMap((one) => (one.optional ? [] : [one.controller])));
   const folders: string[] = [];
   try {
     for (const hierarchy of used(all, [...also, ...wanted.map(({ controller }) => controller)])) {
       const folder = join(hierarchy.mount, path);
-      if (hierarchy.version === 2) delegate(hierarchy, dirname(path));
+      if (hierarchy.version === 2) delegate(hierarchy, dirname(path), needed);
       mkdirSync(folder, { recursive: true, mode: 0o755 });
       folders.push(folder);
       if (hierarchy.version === 1 && hierarchy.controllers.includes('cpuset')) inheritCpuset(hierarchy, path);
@@ -117,15 +118,42 @@ function assertPossible(wanted: readonly Setting[], all: readonly Hierarchy[]): 
   }
 }
 
-/** v2: a group's controllers are those that its parent passes on. */
-function delegate({ mount, controllers }: Hierarchy, parent: string): void {
+/**
+ * v2: a group's controllers are those that its parent passes on. What is passed on already is not written again: above the first group of
+ * ours the files are somebody else's. Throws CniError(io) where one that is `needed` cannot be passed on; the others only measure.
+ */
+function delegate({ mount, controllers }: Hierarchy, parent: string, needed: ReadonlySet<Controller>): void {
   let folder = mount;
-  const words = controllers.map((controller) => `+${controller}`).join(' ');
   for (const part of ['', ...parent.split('/')].filter((one) => one !== '.')) {
     folder = join(folder, part);
     mkdirSync(folder, { recursive: true, mode: 0o755 });
-    writeFileSync(join(folder, 'cgroup.subtree_control'), words);
+    const file = join(folder, 'cgroup.subtree_control');
+    const passed = existsSync(file) ? readFileSync(file, 'utf8').trim().split(' ') : [];
+    const missing = controllers.filter((one) => !passed.includes(one));
+    if (missing.length === 0) continue;
+    try {
+      // All at once: those of threads alone the kernel would take where processes are, and then let no process into the groups below.
+      writeFileSync(file, missing.map((one) => `+${one}`).join(' '));
+    } catch (error) {
+      const first = missing.find((one) => needed.has(one));
+      if (first !== undefined) throw notPassedOn(first, folder, error);
+    }
   }
+}
+
+function notPassedOn(controller: Controller, folder: string, cause: unknown): CniError {
+  const said = code(cause);
+  // Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint"
+  const help =
+    said === 'EBUSY'
+      ? `: it has processes of its own. Move them below it first: mkdir ${folder}/own; for p in $(cat ${folder}/cgroup.procs); do echo $p >${folder}/own/cgroup.procs; done`
+      : '';
+  return new CniError(
+    ErrorCode.io,
+    `the ${MEANING[controller] ?? controller} cannot be limited: the group ${folder} does not pass "${controller}" on (${said ?? String(cause)})${help}`,
+    `${folder}/cgroup.subtree_control`,
+    { cause },
+  );
 }
 
 /** v1: a new group may use no CPU and no memory node until it is told which. */

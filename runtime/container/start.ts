@@ -33,7 +33,8 @@ export class StartError extends Error {
 }
 
 function words(step: Step, code: string): string {
-  if (step[0] !== 'exec') return `cannot start the container: step "${renderStep(step)}" failed: ${code}`;
+  if (step[0] !== 'exec')
+    return `cannot start the container: step "${renderStep(step)}" failed: ${code}${helpWith(step, code)}`;
   const command = String(step[2]);
   if (code === 'ENOENT') {
     return command.includes('/')
@@ -44,6 +45,12 @@ function words(step: Step, code: string): string {
     return `${command} cannot be executed in the container: not an executable file (${code})`;
   return `${command} cannot be executed in the container: ${code}`;
 }
+
+/** Hosts that are containers or live systems stand on an overlay themselves (Documentation/filesystems/overlayfs.rst, "Upper directory"). */
+const helpWith = ([kind, , , type]: Step, code: string): string =>
+  kind === 'mount' && type === 'overlay' && code === 'EINVAL'
+    ? ': upperdir must lie on a file system that can keep a layer, which another overlay or NFS cannot. WEFT_STORE_DIR names a folder elsewhere'
+    : '';
 
 /**
  * Writes `<folder>/steps`, starts `monitor` (the program) on it, and waits until the container waits in turn. Throws StartError,

@@ -4,6 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { enterSteps } from '../container/container-steps.ts';
 import { createContainer, StartError, startContainer } from '../container/start.ts';
+import { assertProfile } from './apparmor.ts';
 import { OciError, type OciProcess, processFaults } from './bundle.ts';
 import { furtherSteps } from './bundle-steps.ts';
 import { keptFilter } from './filter.ts';
@@ -32,6 +33,7 @@ export async function exec(
     throw new OciError(`cannot exec in a container that is ${status}`);
   const faults = processFaults(process);
   if (faults.length > 0) throw new OciError(faults.join('; '));
+  assertProfile(process.apparmorProfile);
   const container = folderOf(home.root, id);
   const own = join(container, 'exec', randomBytes(6).toString('hex'));
   const filter = keptFilter(container);

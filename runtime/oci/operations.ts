@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { type Created, createContainer, StartError, startContainer } from '../container/start.ts';
 import { decodeSteps, type Step } from '../container/steps.ts';
 import { accountOf } from '../image/users.ts';
+import { assertProfile } from './apparmor.ts';
 import { type OciConfig, OciError, readBundle } from './bundle.ts';
 import { bundleSteps } from './bundle-steps.ts';
 import { compileFilter } from './filter.ts';
@@ -50,6 +51,7 @@ const PATIENCE = 10_000;
 export async function create(home: Home, id: string, options: CreateOptions): Promise<void> {
   const bundle = resolve(options.bundle);
   const config = readBundle(bundle);
+  assertProfile(config.process?.apparmorProfile);
   const cgroup = cgroupPathOf(config, id);
   // What is in them is ended when the container is removed.
   if (processesOf(cgroup).length > 0)

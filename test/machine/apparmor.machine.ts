@@ -82,12 +82,12 @@ t.test('one that is not loaded is refused at once', async (t) => {
 });
 
 t.test("what lies over the kernel's file does not pass for it", async (t) => {
-  const decoy = '/tmp/decoy/self/attr';
+  const decoy = '/tmp/false/self/attr';
   await guest.exec(`mkdir -p ${decoy} && touch ${decoy}/exec`);
   const { status, lines } = await container(
     'decoy',
     { apparmorProfile: 'own', args: ['cat', '/proc/self/attr/exec'] },
-    { mounts: [{ destination: '/proc', type: 'bind', source: '/tmp/decoy', options: ['bind'] }] },
+    { mounts: [{ destination: '/proc', type: 'bind', source: '/tmp/false', options: ['bind'] }] },
   );
   t.equal(status, '1');
   t.match(lines.join(), /"write \/proc\/self\/attr\/exec "exec own"" failed: EXDEV/);

@@ -108,7 +108,7 @@ END`,
     limited.stderr,
     /the memory \(--memory\) cannot be limited: the group \S+ does not pass "memory" on \(EBUSY\): it has/,
   );
-  const help = /first: (.*)/.exec(limited.stderr)?.[1] ?? '';
+  const help = /first: (.*done)/.exec(limited.stderr)?.[1] ?? '';
   const after = await within(
     `${help}; ${weft} run --rm --memory 64m echo limited; cat weft/cgroup.subtree_control`,
   );

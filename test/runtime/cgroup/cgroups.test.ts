@@ -65,6 +65,16 @@ function unified(t: Test, controllers: string): ReturnType<typeof hierarchies> {
   return hierarchies(`40 25 0:40 / ${mount} rw - cgroup2 cgroup2 rw`, () => controllers);
 }
 
+t.test('version 2: what is passed on already is not written again', async (t) => {
+  const all = unified(t, 'cpu memory pids');
+  const [{ mount = '' } = {}] = all;
+  const file = join(mount, 'cgroup.subtree_control');
+  writeFileSync(file, 'cpu memory pids\n');
+  makeCgroups('abc', { memory: 1 << 20 }, 'weft', all);
+  t.equal(readFileSync(file, 'utf8'), 'cpu memory pids\n');
+  t.equal(readFileSync(join(mount, 'weft/cgroup.subtree_control'), 'utf8'), '+cpu +memory +pids');
+});
+
 t.test('version 2: every group passes its controllers on, the container has the limits', async (t) => {
   const all = unified(t, 'cpu memory pids io cpuset');
   const [{ mount = '' } = {}] = all;
