@@ -92,7 +92,10 @@ t.test('one message for both databases of a VXLAN that is a port', async (t) => 
   const entry = { link: index, mac: '02:00:00:00:01:01', dst: '10.9.0.2', state: 'static' } as const;
   await ns.send(neighbour.replaceFdb({ ...entry, in: 'both' }));
   await ns.send(neighbour.replaceFdb({ ...entry, in: 'both', dst: '10.9.0.3' }));
-  const seen = json('bridge', '-j', 'fdb', 'show', 'dev', 'vx0').filter(({ mac }) => mac === entry.mac);
+  // Where the kernel can filter VLANs, the bridge has the entry in the port's VLANs as well.
+  const seen = json('bridge', '-j', 'fdb', 'show', 'dev', 'vx0').filter(
+    ({ mac, vlan }) => mac === entry.mac && vlan === undefined,
+  );
   t.match(
     seen.find(({ flags }) => (flags as string[]).includes('self')),
     { dst: '10.9.0.3', state: 'static' },

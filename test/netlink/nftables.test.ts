@@ -122,10 +122,10 @@ t.test('a batch is taken as a whole or not at all, and its error is the first', 
   );
   t.notMatch(run('nft', 'list', 'set', 'inet', 'weft', 'sources'), /elements/);
   const noSet = nft.addElements(set('nowhere'), [{ key: keys.addressKey('10.1.0.2') }]);
-  t.match(await refused(ns, nft.batch([good, noSet])), {
-    errno: 'ENOENT',
-    attribute: 'NFTA_SET_ELEM_LIST_SET',
-  });
+  const refusal = await refused(ns, nft.batch([good, noSet]));
+  t.equal(refusal.errno, 'ENOENT');
+  // Linux 6.1 does not say which attribute it was.
+  t.ok([undefined, 'NFTA_SET_ELEM_LIST_SET'].includes(refusal.attribute));
   // The socket is still in step: nothing of the failed batches is left in it.
   await ask(ns, nft.batch([good]));
   await ask(ns, nft.batch([good]));
