@@ -65,7 +65,7 @@ const run = buildCommand<RunFlags, string[], WeftContext>({
       image: one(String, 'LAYOUT[:TAG]', 'OCI image layout with the root file system'),
       ns: one(parseNamespaces, 'LIST', 'Namespaces of its own [net,pid,mnt,uts,ipc,cgroup]; also user, time'),
       volume: many(parseVolume, 'SRC:DST[:ro]', 'Show a file or folder of the host inside'),
-      env: many(parseVariable, 'K=V', 'Variable of the environment'),
+      env: many(parseVariable, 'K[=V]', 'Variable of the environment; without a value, that of this shell'),
       hostname: one(parseName, 'NAME', 'Host name inside [the name]'),
       dns: many(parseServer, 'IP', 'Name server in resolv.conf'),
       sysctl: many(parseSysctl, 'K=V', 'Kernel parameter inside'),
@@ -133,7 +133,7 @@ const exec = buildCommand<ExecFlags, string[], WeftContext>({
   loader: async () => (await import('./exec.ts')).exec,
   parameters: {
     flags: {
-      env: many(parseVariable, 'K=V', 'Variable of the environment'),
+      env: many(parseVariable, 'K[=V]', 'Variable of the environment; without a value, that of this shell'),
       user: one(String, 'USER[:GROUP]', 'User of the command [that of the container]'),
       workdir: one(String, 'DIR', 'Working folder [that of the container]'),
       interactive: toggle('Pass standard input on'),

@@ -7,7 +7,7 @@ import { UsageError, type WeftContext } from '../context.ts';
 import { makerFrom } from './maker.ts';
 import { relay, sayUnwritten, windowSize } from './relay.ts';
 import { tellingStartFailure } from './start-failure.ts';
-import { laterWin } from './variables.ts';
+import { givenVariables, laterWin } from './variables.ts';
 
 export interface ExecFlags {
   interactive?: boolean;
@@ -28,7 +28,12 @@ export async function exec(this: WeftContext, flags: ExecFlags, ...words: string
   const { user, env } = await userFor(container, flags.user);
   const asked = {
     command: [command, ...rest] as const,
-    env: laterWin([...spec.env, ...env, ...(terminal ? ['TERM=xterm'] : []), ...(flags.env ?? [])]),
+    env: laterWin([
+      ...spec.env,
+      ...env,
+      ...(terminal ? ['TERM=xterm'] : []),
+      ...givenVariables(flags.env, this.ambient.env),
+    ]),
     cwd: flags.workdir ?? spec.cwd,
     ...{ user, terminal, interactive: input },
   };

@@ -150,10 +150,10 @@ export function parseVolume(text: string): BindMount {
   );
 }
 
-/** `-e NAME=VALUE`. Throws UsageError. */
+/** `-e NAME=VALUE`, or `-e NAME` with the value that it has here. Throws UsageError. */
 export function parseVariable(text: string): string {
-  if (/^[^=]+=/.test(text)) return text;
-  throw new UsageError(`found ${JSON.stringify(text)}, wanted NAME=VALUE`);
+  if (/^[^=]+(=|$)/.test(text)) return text;
+  throw new UsageError(`found ${JSON.stringify(text)}, wanted NAME=VALUE, or NAME for its value here`);
 }
 
 /** `--sysctl KEY=VALUE`. Throws UsageError. */

@@ -44,6 +44,13 @@ function addressesOf(cacheDir: string): Map<string, string[]> {
   return all;
 }
 
+/** As `-p` has them: `8080:80`, `127.0.0.1:53:53/udp`. */
+const portWords = ({ ports }: StoredContainer['spec']): string[] =>
+  ports.map(({ hostIP, hostPort, containerPort, protocol }) => {
+    const address = hostIP === undefined ? '' : hostIP.includes(':') ? `[${hostIP}]:` : `${hostIP}:`;
+    return `${address}${hostPort}:${containerPort}${protocol === 'tcp' ? '' : `/${protocol}`}`;
+  });
+
 export async function ps(
   this: WeftContext,
   flags: { all?: boolean; json?: boolean; quiet?: boolean },
@@ -73,12 +80,14 @@ export async function ps(
     state.pid === undefined ? '-' : String(state.pid),
     words(state, ambient.now()),
     (addresses.get(spec.id) ?? []).join(' ') || '-',
+    portWords(spec).join(' ') || '-',
   ]);
-  terminal.out(lines(...table([['ID', 'NAME', 'COMMAND', 'PID', 'STATE', 'ADDRESSES'], ...rows])));
+  const heading = ['ID', 'NAME', 'COMMAND', 'PID', 'STATE', 'ADDRESSES', 'PORTS'];
+  terminal.out(lines(...table([heading, ...rows])));
 }
 
-const described = ({ id, name, command, networks, created }: StoredContainer['spec']) => ({
-  ...{ id, name, command, networks, created },
+const described = ({ id, name, command, networks, ports, created }: StoredContainer['spec']) => ({
+  ...{ id, name, command, networks, ports, created },
 });
 
 export async function inspect(this: WeftContext, _: object, name: string): Promise<void> {

@@ -11,7 +11,7 @@ import type {
 import { USERSPACE_NETWORKS } from '../../runtime/container/userspace-network.ts';
 import { UsageError } from '../context.ts';
 import type { RunFlags } from './flags.ts';
-import { laterWin } from './variables.ts';
+import { givenVariables, laterWin } from './variables.ts';
 
 /** Without --ns: all but the user namespace, in which files of the host would belong to nobody, and time. */
 const DEFAULT_NAMESPACES: readonly NamespaceKind[] = ['net', 'pid', 'mnt', 'uts', 'ipc', 'cgroup'];
@@ -82,7 +82,7 @@ export function specification(
       DEFAULT_PATH,
       ...(flags.tty ? ['TERM=xterm'] : []),
       ...defaults.env,
-      ...(flags.env ?? []),
+      ...givenVariables(flags.env, ambient.env),
     ]),
     cwd: flags.workdir ?? defaults.cwd,
     user: defaults.user,

@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { until } from '../support/until.ts';
 import { containerLab } from './container-lab.ts';
 
 const lab = await containerLab(t);
@@ -35,6 +36,16 @@ t.test('a command ends when nobody reads what it says', async (t) => {
   t.match(await shell('weft logs -f talker | head -2'), { stdout: 'word\nword', stderr: '' });
   t.match(await shell('weft exec talker yes | head -1'), { status: 141, stdout: 'y', stderr: '' });
   t.match(await weft(['exec', '-u', 'daemon', 'talker', 'id', '-un']), { status: 0, stdout: 'daemon' });
+  const variables = async (...args: string[]) =>
+    (await weft(['exec', ...args, 'talker', 'env'], { env: { FROM_HERE: 'yes' } })).stdout.split('\n').sort();
+  const [, path] = await variables();
+  t.same(await variables(), ['HOME=/root', path], 'nothing of the host');
+  t.same(await variables('-u', 'daemon'), ['HOME=/usr/sbin', path], 'whose user it is, his home');
+  t.same(
+    await variables('-u', 'daemon', '-e', 'HOME=/x', '-e', 'PATH=/bin', '-e', 'FROM_HERE', '-e', 'NO_SUCH'),
+    ['FROM_HERE=yes', 'HOME=/x', 'PATH=/bin'],
+    'each once',
+  );
   t.equal((await weft(['rm', '-f', 'talker'])).status, 0);
 });
 
@@ -58,6 +69,31 @@ t.test('a terminal', async (t) => {
   t.equal(status, 0, 'the end of what is piped in is seen');
   t.match(stdout, /\/dev\/pts\/0\r\n/);
   t.match(stdout, /typed/);
+});
+
+/** Starts a program on a terminal, which is closed once it has said that it is ready; prints its exit status. */
+const CLOSED = `
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while b"ready" not in said: said += os.read(terminal, 4096)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
+
+t.test('a terminal that is closed', async (t) => {
+  const closed = async (name: string, script: string) => {
+    const command = ['run', '--rm', '-it', '--name', name, 'sh', '-c', script];
+    const words = ['-c', CLOSED, '/opt/cni/bin/weft', ...command];
+    t.equal((await host.exec('python3', words, { env })).stdout, '-1', 'weft ends by HUP, as others do');
+  };
+  await closed('deaf', 'trap "" HUP; echo ready; exec sleep 1000');
+  t.match((await weft(['ps'])).stdout, /deaf .* up /, 'who wants to runs on');
+  t.equal((await weft(['rm', '-f', 'deaf'])).status, 0);
+  await closed('shell', 'echo ready; exec sh');
+  await until('the shell has seen the end of its input', async () => {
+    return !(await weft(['ps', '--all'])).stdout.includes('shell');
+  });
 });
 
 t.test('working folders, links and long command lines', async (t) => {
@@ -86,6 +122,9 @@ t.test('options that would reach the host, or mean nothing', async (t) => {
   await refused(/needs the namespace "net"/, '--ns', 'pid,mnt', '--sysctl', 'net.ipv4.ip_forward=0');
   await refused(/needs the namespace "ipc"/, '--ns', 'pid,mnt', '--sysctl', 'kernel.shmmax=1');
   await refused(/the whole root is given by --rootfs/, '-v', '/tmp:/x/..');
+  await refused(/\/proc\/x is the kernel's/, '-v', '/tmp:/proc/x');
+  await refused(/\/sys is the kernel's/, '-v', '/tmp:/sys');
+  await refused(/started by root it gives up root/, '--net', 'pasta');
   await refused(/wanted an IP address/, '--dns', ':::');
   await refused(/is no disk/, '--io', '/dev/null:1m');
   await refused(/wanted DEVICE:READ/, '--io', 'sda');

@@ -176,7 +176,7 @@ t.test('in the background', async (t) => {
   const id = made.stdout;
   const [row] = JSON.parse((await weft(['ps', '--json'])).stdout);
   t.match(row, { id, name: 'web', phase: 'running', addresses: ['10.248.0.2', 'fd77:6566:7400::2'] });
-  t.match((await weft(['ps'])).stdout, /web .* up \d+ seconds? .*10\.248\.0\.2/);
+  t.match((await weft(['ps'])).stdout, /web .* up \d+ seconds? .*10\.248\.0\.2 .* 8080:80/);
 
   // Two numbers for one process.
   const { stdout: outside } = await host.exec('readlink', [`/proc/${row.pid}/ns/pid`]);
