@@ -1,7 +1,8 @@
 /** What attachments left behind whose end is proved is taken away; nothing else. */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { recordNames } from '../../plugins/record.ts';
 import { BRIDGE, makeWorld } from '../plugins/world.ts';
 import { startAgent } from '../support/agent.ts';
 import { exec, firewallLines, type Host, leases, type Teardown } from '../support/host.ts';
@@ -17,7 +18,7 @@ const agentOn = (host: Host, ...flags: string[]) =>
 
 /** The record of a container, changed on the disk. */
 async function falsify(host: Host, id: string, changes: object): Promise<void> {
-  for (const name of await readdir(folder(host))) {
+  for (const name of recordNames(folder(host))) {
     const file = join(folder(host), name);
     const record = JSON.parse(await readFile(file, 'utf8'));
     if (record.containerId === id) await writeFile(file, JSON.stringify({ ...record, ...changes }));
@@ -50,7 +51,7 @@ t.test('after a restart of the host', { skip }, async (t) => {
   await until('it is said', async () => (await agent.log()).some(({ msg }) => msg === 'collected'));
   const [line] = (await agent.log()).filter(({ msg }) => msg === 'collected');
   t.match(line, { network: 'mynet', containerId: old.id, ifname: 'eth0', reason: /last start of this host/ });
-  t.equal((await readdir(folder(world.host))).length, 1);
+  t.equal(recordNames(folder(world.host)).length, 1);
   t.ok((await firewallLines(world.host.netns, living.id)).length > 0);
 });
 
