@@ -31,10 +31,10 @@ const ANYWHERE = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
 /** Throws UsageError where something named is not there, CniError where a name is ambiguous or no way leads outside. */
 export async function questionFor(gathered: Gathered, wanted: Wanted): Promise<Question> {
   const { from, to } = wanted;
-  const goal = to.host === undefined ? undefined : goalOf(gathered, to.host);
+  const host = await gathered.snapshot(gathered.here);
+  const goal = to.host === undefined ? undefined : goalOf(gathered, host, to.host);
   const start = startOf(gathered, from);
   const family = chooseFamily(wanted, goal, start);
-  const host = await gathered.snapshot(gathered.here);
   const destination =
     goal === undefined ? publishedAt(host, family) : addressOfGoal(goal, family, to.host ?? '');
   const target = goal?.container?.namespace ?? holderOf(gathered, destination);
@@ -63,9 +63,11 @@ interface Goal {
   addresses: readonly string[];
 }
 
-function goalOf(gathered: Gathered, text: string): Goal {
+function goalOf(gathered: Gathered, self: Snapshot, text: string): Goal {
   const { containers, placeOf, namespaces, here } = gathered;
   if (parseAddress(text)) return { addresses: [text] };
+  if (text === 'outside')
+    return { addresses: ([4, 6] as const).flatMap((family) => routerOf(self, family) ?? []) };
   if (text === 'host') return { addresses: globalAddresses(namespaces.get(here)) };
   const container = containerCalled(gathered, text);
   if (container !== undefined) return { container, addresses: container.addresses };
@@ -74,6 +76,13 @@ function goalOf(gathered: Gathered, text: string): Goal {
   );
   if (host !== undefined) return { addresses: globalAddresses(host) };
   throw nobody(containers, text, 'TO');
+}
+
+/** Of the default route, where it has an address that can be asked for from elsewhere than its own link. */
+function routerOf(host: Snapshot, family: 4 | 6): string | undefined {
+  const { kind, route } = lookUp(host, { tuple: { family, destination: FAR[family] }, iif: 'lo' });
+  if (kind !== 'unicast') return undefined;
+  return route?.gateway === undefined || /^fe[89ab]/i.test(route.gateway) ? ANYWHERE[family] : route.gateway;
 }
 
 function globalAddresses(sketch: Pick<Snapshot, 'addresses'> | undefined): string[] {

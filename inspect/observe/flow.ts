@@ -25,6 +25,9 @@ export type Way = 'there' | 'back';
 /** Marked packets a second, for each rule and hook: enough to see a flow, too few to hurt a host. */
 export const TRACES_PER_SECOND = 20;
 
+/** Requests and replies: RFC 792, RFC 4443. */
+const ECHO_TYPES = [8, 0, 128, 129];
+
 function fits(tuple: Tuple, pattern: Pattern): boolean {
   return Object.entries(pattern).every(
     ([field, value]) => value === undefined || tuple[field as keyof Pattern] === value,
@@ -52,6 +55,8 @@ export function wayOf(flow: Flow, packet: Packet): Way | undefined {
   }
   if (tuple === undefined || tuple.family !== flow.family) return undefined;
   if (protocolNumber(tuple.protocol) !== flow.protocol) return undefined;
+  // Who asks for a neighbour of IPv6 speaks ICMP, too, and between the same addresses.
+  if (isEcho(flow.protocol) && !ECHO_TYPES.includes(icmp?.type ?? -1)) return undefined;
   // An echo's number is not in a reply's source, nor the other way round: a reply never looks like a request.
   if (flow.patterns.some((pattern) => fits(tuple, pattern))) return isReply(packet) ? 'back' : 'there';
   return flow.patterns.some((pattern) => fits(turned(tuple), pattern)) ? 'back' : undefined;

@@ -226,3 +226,20 @@ t.test('drops are tied to packets by the address of the kernel', async (t) => {
   t.same(correlate(lines, [seen(105_000_000_900n, 'other', 'in')], 1), []);
   t.equal(reasonWords('NEW_REASON'), 'the kernel dropped it: NEW_REASON');
 });
+
+t.test('neighbours of IPv6 are asked for by ICMP between the same addresses', async (t) => {
+  // Rewritten by a masquerade, whose identifier nobody knows beforehand.
+  const flow: Flow = {
+    family: 6,
+    protocol: 58,
+    patterns: [{ source: 'fd00::1', destination: 'fd00::2' }],
+    tunnels: [],
+  };
+  const way = (type: number, source: number, destination: number) => {
+    const shape: Shape = { family: 6, protocol: 58, source, destination, ports: [7, 7], type };
+    return wayOf(flow, decodeFrame(Uint8Array.from(ether(6, ip(shape, transport(shape)))), []));
+  };
+  t.equal(way(128, 0, 1), 'there');
+  t.equal(way(129, 1, 0), 'back');
+  for (const type of [135, 136]) t.same([way(type, 0, 1), way(type, 1, 0)], [undefined, undefined]);
+});
