@@ -5,7 +5,7 @@ type Truthy<T> = Exclude<T, false | 0 | '' | null | undefined>;
 
 /**
  * Asks again and again until `condition` answers with something truthy, and returns that.
- * An error thrown by the condition counts as "not yet"; the last one is the cause when patience (milliseconds) ends.
+ * An error thrown by the condition counts as "not yet"; the last one is told when patience (milliseconds) ends.
  */
 export async function until<T>(
   what: string,
@@ -23,5 +23,6 @@ export async function until<T>(
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   } while (Date.now() < end);
-  throw new Error(`waited ${patience} ms in vain: ${what}`, { cause });
+  const last = cause instanceof Error ? `; the last time: ${cause.message.slice(0, 500)}` : '';
+  throw new Error(`waited ${patience} ms in vain: ${what}${last}`, { cause });
 }
