@@ -16,9 +16,7 @@ async function vlans({ host }: World): Promise<Record<string, string[]>> {
   return Object.fromEntries(
     JSON.parse(stdout).map(({ ifname, vlans }: Json) => [
       ifname,
-      vlans.map(({ vlan, vlanEnd, flags = [] }: Json) =>
-        [vlanEnd ? `${vlan}-${vlanEnd}` : vlan, ...flags].join(' '),
-      ),
+      vlans.map(({ vlan, flags = [] }: Json) => [vlan, ...flags].join(' ')),
     ]),
   );
 }
@@ -62,7 +60,7 @@ t.test('containers are in the VLANs that the configuration says', async (t) => {
 
   const shown = await vlans(world);
   t.same(shown[hostEnd(one)], ['1 Egress Untagged', '100 PVID Egress Untagged']);
-  t.same(shown[hostEnd(four)], ['1 PVID Egress Untagged', '100-102', '200']);
+  t.same(shown[hostEnd(four)], ['1 PVID Egress Untagged', '100', '101', '102', '200']);
   const [bridge] = await ip(world.host.netns, '-d', 'link', 'show', 'br0');
   t.equal(bridge.linkinfo.info_data.vlan_filtering, 1);
 
@@ -95,7 +93,7 @@ t.test('containers are in the VLANs that the configuration says', async (t) => {
     const trunk = await world.add({ ...TRUNK, ...bare }, d);
     const shown = await vlans(world);
     t.same(shown[hostEnd(again)], ['100 PVID Egress Untagged']);
-    t.same(shown[hostEnd(trunk)], ['100-102', '200']);
+    t.same(shown[hostEnd(trunk)], ['100', '101', '102', '200']);
     t.ok(await ping(a.netns, '10.9.0.3'));
   });
   for (const [config, container] of [

@@ -53,8 +53,8 @@ export async function whoHas(netns: string, address: string, ...more: string[]):
 export const filled = (result: Json): Json =>
   Object.fromEntries(Object.entries(result).filter(([, value]) => JSON.stringify(value) !== '{}'));
 
-/** What is different each time that a link is made. */
-const FLEETING = ['ifindex', 'link_index', 'ifalias', 'stats64', 'link_netnsid'];
+/** What is different each time that a link is made, and the queue's length, which the reference does not set. */
+const FLEETING = ['ifindex', 'link_index', 'ifalias', 'stats64', 'link_netnsid', 'txqlen'];
 
 /** A link as `ip -j -d link` shows it, without what is different each time. */
 export async function seen(netns: string, name: string, ...also: string[]): Promise<Json> {
