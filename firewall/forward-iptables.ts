@@ -31,7 +31,7 @@ import { hasChain } from './iptables-chains.ts';
 import { removeLines } from './iptables-removal.ts';
 import { deletion } from './iptables-rules.ts';
 import { creation, type Entry, entriesIn, hasIpset, tolerant } from './iptables-sets.ts';
-import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
+import { publicationMark, staleIn } from './ports-ruleset.ts';
 import { withFirewallLock } from './program.ts';
 import { hostIptables, legacyTables, whereChains } from './xtables.ts';
 import { noteOf, rulesIn, withoutCounterpart } from './xtables-notes.ts';
@@ -293,9 +293,7 @@ async function collect(
   network: string,
   valid: readonly AttachmentId[],
 ): Promise<string[]> {
-  const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
-  const prefix = publicationPrefix(network);
-  const isStale = (owner: string | undefined) => owner?.startsWith(prefix) === true && !marks.has(owner);
+  const isStale = staleIn(network, valid);
   const stale = (await entriesOf(host)).filter(({ owner }) => isStale(owner));
   await drop(host, stale);
   const removed = await dropLines(host, ambient, isStale, (line) => isStale(forwardOwner(line)));

@@ -34,7 +34,7 @@ import {
   ZONED,
 } from './forward-ruleset.ts';
 import { runNft } from './nft.ts';
-import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
+import { publicationMark, staleIn } from './ports-ruleset.ts';
 import { withFirewallLock } from './program.ts';
 import { NO_NFTABLES } from './xtables.ts';
 
@@ -209,12 +209,7 @@ async function collect(
   network: string,
   valid: readonly AttachmentId[],
 ): Promise<string[]> {
-  const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
-  const prefix = publicationPrefix(network);
-  const stale = await placesOf(
-    host,
-    (comment) => comment?.startsWith(prefix) === true && !marks.has(comment),
-  );
+  const stale = await placesOf(host, staleIn(network, valid));
   await leave(host, ambient, zones, stale);
   return [...new Set(stale.map(({ element }) => `forwarding of ${element.comment}`))];
 }

@@ -26,7 +26,7 @@ import {
   SNAT_CHAIN,
   sourceRules,
 } from './ports-iptables-rules.ts';
-import { publicationMark, publicationPrefix } from './ports-ruleset.ts';
+import { publicationMark, staleIn } from './ports-ruleset.ts';
 import { findProgram, withFirewallLock } from './program.ts';
 import { hostIptables } from './xtables.ts';
 
@@ -170,8 +170,6 @@ async function collect(
   network: string,
   valid: readonly AttachmentId[],
 ): Promise<string[]> {
-  const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
-  const prefix = publicationPrefix(network);
-  const owners = await withdrawWhere(host, ambient, (owner) => owner.startsWith(prefix) && !marks.has(owner));
+  const owners = await withdrawWhere(host, ambient, staleIn(network, valid));
   return owners.map((owner) => `published ports of ${owner}`);
 }

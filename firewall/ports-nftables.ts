@@ -35,8 +35,8 @@ import {
   PORTS_TABLE,
   portBase,
   publicationMark,
-  publicationPrefix,
   renderPorts,
+  staleIn,
 } from './ports-ruleset.ts';
 import { findProgram, withFirewallLock } from './program.ts';
 import { NO_NFTABLES } from './xtables.ts';
@@ -223,12 +223,7 @@ function missingElement(
 }
 
 async function collect(host: Namespace, network: string, valid: readonly AttachmentId[]): Promise<string[]> {
-  const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
-  const prefix = publicationPrefix(network);
-  const stale = await ownedPlaces(
-    host,
-    (comment) => comment?.startsWith(prefix) === true && !marks.has(comment),
-  );
+  const stale = await ownedPlaces(host, staleIn(network, valid));
   await leave(host, stale);
   const owners = new Set(stale.map(({ element }) => element.comment));
   return [...owners].map((owner) => `published ports of ${owner}`);

@@ -129,7 +129,7 @@ export function portBase(): string[] {
 }
 
 /** What the comments of a network's elements start with. */
-export const publicationPrefix = (network: string) => `${networkLabel(network, 40)} `;
+const publicationPrefix = (network: string) => `${networkLabel(network, 40)} `;
 
 /** The comment that says whose an element is: `<network> <container id> <interface>`. */
 export function publicationMark({
@@ -138,6 +138,16 @@ export function publicationMark({
   ifname,
 }: AttachmentId & { network: string }): string {
   return ownerMarkWithin(127, { containerId: publicationPrefix(network) + containerId, ifname });
+}
+
+/** Whether a comment is of this network, and of none of the attachments: what a person wrote, and other networks', is not. */
+export function staleIn(
+  network: string,
+  valid: readonly AttachmentId[],
+): (comment: string | undefined) => boolean {
+  const marks = new Set(valid.map((id) => publicationMark({ ...id, network })));
+  const prefix = publicationPrefix(network);
+  return (comment) => comment?.startsWith(prefix) === true && !marks.has(comment);
 }
 
 /** The address families in which a publication has containers' addresses, with these. */
