@@ -5,6 +5,10 @@ import type { Hop, Path } from '../path/hop.ts';
 import type { Table } from '../ruleset/model.ts';
 import type { DoctorView, Way } from './view.ts';
 
+/** What Docker's policy is survived by. */
+const LET_THROUGH =
+  'The plugin firewall lets containers through: {"type": "firewall"} at the end of the network\'s plugins. ';
+
 type RuleHop = Extract<Hop, { kind: 'rule' }>;
 
 /** Rules that drop what containers need. Rules of ours stand where a configuration wants them. */
@@ -30,7 +34,7 @@ function dropped({ nat: { host } }: DoctorView, { words, command }: Way, path: P
     code: 'rule-drops',
     severity: 'error',
     what: `${isPolicy ? 'the policy of a chain' : `a rule of ${ownerWords(owner)}`} drops packets ${words}: ${where}`,
-    why: `${path.why}. See each step: ${command}`,
+    why: `${path.why}. ${isPolicy && variant !== 'nftables' ? LET_THROUGH : ''}See each step: ${command}`,
     mend: removalOf(variant, hop, handle),
     // It may be there on purpose.
     safe: false,
