@@ -4,18 +4,22 @@ import { L2, makeWorld } from '../../plugins/world.ts';
 import { execIn, ip, links, ping } from '../../support/host.ts';
 import { addressing, batch, filled, type Json, reference, STATIC, seen, whoHas } from './support.ts';
 
-const network = (name: string, last: number) => ({
-  ...{ ...L2, name, bridge: `br-${name}` },
-  ipam: {
-    type: 'static',
-    addresses: [
-      { address: `10.9.0.${last}/24`, gateway: '10.9.0.3' },
-      { address: `fd00:9::${last}/64`, gateway: 'fd00:9::3' },
-    ],
-    // The gateway itself has none.
-    routes: last === 3 ? [] : [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
-  },
-});
+const GATEWAY = 3;
+/** An address in network `name`; who has GATEWAY's has no way out himself. */
+const network = (name: string, last: number) => {
+  const gateway = (address: string) => last !== GATEWAY && { gateway: address };
+  return {
+    ...{ ...L2, name, bridge: `br-${name}` },
+    ipam: {
+      type: 'static',
+      addresses: [
+        { address: `10.9.0.${last}/24`, ...gateway('10.9.0.3') },
+        { address: `fd00:9::${last}/64`, ...gateway('fd00:9::3') },
+      ],
+      routes: last === GATEWAY ? [] : [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+    },
+  };
+};
 const vrf = (vrfname: string, table?: number) => ({
   ...{ cniVersion: '1.1.0', name: vrfname, type: 'vrf', vrfname },
   ...(table && { table }),
@@ -27,8 +31,8 @@ t.test('the same addresses in two VRFs', async (t) => {
   const [c, red, blue] = [await world.container(), await world.container(), await world.container()];
   // Who answers 10.9.0.3 in each network, and who stands behind it.
   const peers = {
-    red: await world.add(network('red', 3), red),
-    blue: await world.add(network('blue', 3), blue),
+    red: await world.add(network('red', GATEWAY), red),
+    blue: await world.add(network('blue', GATEWAY), blue),
   };
   for (const peer of [red, blue]) {
     await batch(peer.netns, 'addr add 192.0.2.1/32 dev lo', 'addr add 2001:db8:9::1/128 dev lo');
