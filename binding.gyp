@@ -33,12 +33,13 @@
       "variables": { "musl": "<!(ls /usr/lib/$(uname -m)-linux-musl/crt1.o 2>/dev/null | xargs -r dirname)" },
       "defines": ["WEFT_NODE_PATH=\"<!(node -p process.execPath)\""],
       "cflags_cc": ["-std=c++17", "-Os", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti"],
+      # One segment for headers, code and constants: a mapping less to make, and a page fault less to take.
       "conditions": [
         [
           "musl != ''",
           {
             "cflags_cc": ["-nostdinc", "-isystem", "<!(echo /usr/include/$(uname -m)-linux-musl)"],
-            "ldflags": ["-static", "-s", "-nostdlib", "-nostartfiles", "-no-pie", "<(musl)/crt1.o", "<(musl)/crti.o", "-L<(musl)"],
+            "ldflags": ["-static", "-s", "-nostdlib", "-nostartfiles", "-no-pie", "-Wl,-z,noseparate-code", "<(musl)/crt1.o", "<(musl)/crti.o", "-L<(musl)"],
             "libraries": ["-lc", "-lgcc", "<(musl)/crtn.o"]
           },
           { "ldflags": ["-static", "-s"] }

@@ -27,10 +27,10 @@ export function phasesOf(
     within.find((event) => event.kind === kind && event.start >= after && event.pid === pid);
   const exec = first('exec', start, launcher);
   const connect = first('connect', start, launcher);
+  const asked = first('sendto', connect?.start ?? Infinity, launcher);
   const accept = within.find(({ kind, end }) => kind === 'accept' && end >= (connect?.start ?? Infinity));
   const greeting = first('write', accept?.end ?? Infinity, agent);
-  const asked = first('sendto', greeting?.start ?? Infinity, launcher);
-  const read = first('read', asked?.start ?? Infinity, agent);
+  const read = first('received', Math.max(greeting?.start ?? Infinity, asked?.start ?? Infinity), agent);
   const ended = first('exit', asked?.end ?? Infinity, launcher);
   const printed = first('write', asked?.end ?? Infinity, launcher) ?? ended;
   // The last byte of the answer: the last write to the socket that the greeting went to, before the launcher ends.
@@ -49,11 +49,9 @@ export function phasesOf(
     at = time;
   };
   until(exec.start, 'process: spawn, exec', 'process: start and end');
-  until(connect.start, 'launcher: its own start', 'process: start and end');
+  until(connect.start, 'launcher: its own start, who asks and where', 'process: start and end');
   until(accept.end, 'launcher connects, agent wakes up', 'launcher and socket');
-  until(greeting.start, 'agent: takes the connection', 'JavaScript');
-  until(asked.start, 'launcher: greeting, standard input, request', 'launcher and socket');
-  until(read.start, 'agent wakes up for the request', 'launcher and socket');
+  until(read.start, 'agent looks at the caller, greets, takes the request', 'launcher and socket');
   for (const step of stepsOf(within, agent, read.start, answered.start)) {
     until(step.submitted ?? step.start, 'JavaScript', 'JavaScript');
     until(step.start, 'to a thread', 'to a thread and back');

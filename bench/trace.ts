@@ -11,7 +11,7 @@ export interface TraceEvent {
   end: number;
   pid: number;
   tid: number;
-  /** Of a `sendto` the types of its first two netlink messages; of an `open` its flags and what it returned; of others the descriptor. */
+  /** Of a `sendto` the types of its first two netlink messages; of an `open` its flags and what it returned; of others the descriptor; what an agent sends to its callers is a `write`. */
   a: number;
   b: number;
 }
@@ -47,7 +47,7 @@ tracepoint:sched:sched_process_exec /str(args->filename) == "${launcher}"/ {
   @launcher[pid] = 1; ${line('exec', 'nsecs')}
 }
 tracepoint:sched:sched_process_exit /@launcher[pid]/ { ${line('exit', 'nsecs')} delete(@launcher[pid]); }
-tracepoint:syscalls:sys_enter_sendto ${ours} {
+tracepoint:syscalls:sys_enter_sendto /@launcher[pid] || (pid == ${agent} && !@caller[args->fd])/ {
   @at[tid] = nsecs;
   $message = (uint64)args->buff;
   @first[tid] = *(uint16 *)uptr($message + 4);
@@ -59,7 +59,13 @@ tracepoint:syscalls:sys_exit_sendto /@at[tid]/ {
 tracepoint:syscalls:sys_enter_futex /pid == ${agent} && tid == pid && (args->op & 127) == 1/ { ${line('wake', 'nsecs')} }
 tracepoint:syscalls:sys_exit_recvfrom /pid == ${agent} && tid == pid && args->ret >= 0/ { ${line('received', 'nsecs')} }
 ${whole('connect', 'connect', '/@launcher[pid]/')}
-${whole('accept4', 'accept', agents)}
+tracepoint:syscalls:sys_enter_accept4 ${agents} { @at[tid] = nsecs; }
+tracepoint:syscalls:sys_exit_accept4 /@at[tid]/ {
+  if ((int64)args->ret >= 0) { @caller[args->ret] = 1; ${line('accept', '@at[tid]')} }
+  delete(@at[tid]);
+}
+tracepoint:syscalls:sys_enter_sendto /pid == ${agent} && @caller[args->fd]/ { ${line('write', 'nsecs', 'args->fd')} }
+tracepoint:syscalls:sys_enter_close /pid == ${agent} && @caller[args->fd]/ { delete(@caller[args->fd]); }
 ${whole('flock', 'flock', agents)}
 ${whole('setns', 'setns', agents)}
 ${entry('write', 'write', ours, 'args->fd')}

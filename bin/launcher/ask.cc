@@ -234,11 +234,13 @@ Asked ask_agent(const Self &self, Request *request, int *status) {
   char identity[kLongestIdentity];
   const size_t known = own_identity(self, identity);
   if (known == 0) return not_taken('s');
-  if (!make_request(self, identity, request)) exit(fail("cannot read", "standard input", "out of memory"));
-  if (request->length - request->input > kLongestInput) return not_taken('r');
+  if (!begin_request(self, identity, request)) return not_taken('r');
   ucred agent = {};
   const int fd = connect_agent(&agent);
   if (fd < 0) return not_taken('a');
+  // From here on it wakes up, and is to find the whole request.
+  if (!finish_request(request)) exit(fail("cannot read", "standard input", "out of memory"));
+  if (request->length - request->input > kLongestInput) return not_taken('r');
   // A runtime that closes our standard output early is no reason to die.
   struct sigaction ignore = {}, before = {};
   ignore.sa_handler = SIG_IGN;

@@ -92,7 +92,7 @@ int run_cold(const Self &self, const Request &request, int argc, char **argv, bo
   args[n++] = self.file;
   for (int i = 1; i < argc; i++) args[n++] = argv[i];
 
-  if (request.bytes != nullptr && !give_back(request)) return fail("cannot hand on", "standard input", strerror(errno));
+  if (request.read && !give_back(request)) return fail("cannot hand on", "standard input", strerror(errno));
   // Read by bin/main.ts.
   if (half_done) setenv("WEFT_HALF_DONE", "1", 1);
   execve(node, const_cast<char *const *>(args), environ);

@@ -13,10 +13,12 @@ struct Self {
   const char *file;
 };
 
-// What the agent is asked; `input` is where standard input begins in it, once that has been read: the cold path gets it again.
+// What the agent is asked.
 struct Request {
   char *bytes;
+  // `input`: where standard input begins in it, once that has been read: the cold path gets it again.
   size_t length, input, room;
+  bool read;
 };
 
 // As MAX_INPUT in runtime/ambient.ts; what is longer is refused there.
@@ -39,10 +41,13 @@ enum Asked {
 constexpr size_t kLongestIdentity = 512;
 size_t own_identity(const Self &self, char *text);
 
-// Words and standard input, which is read to its end, but not far beyond kLongestInput; false when there is no memory for them.
-bool make_request(const Self &self, const char *identity, Request *request);
+// The words, each ends with a zero byte: identity, namespace, names, environment. False when there is no memory for them.
+bool begin_request(const Self &self, const char *identity, Request *request);
 
-// Hands the request over to the agent of this host, if there is one.
+// Standard input behind them, to its end, but not far beyond kLongestInput; false when there is no memory. A closed one reads as empty.
+bool finish_request(Request *request);
+
+// Hands the request over to the agent of this host. Reads standard input only when an agent is there.
 Asked ask_agent(const Self &self, Request *request, int *status);
 
 // Does what weft-oci is asked for, where it is ordinary. False when that is left to Node, with the words as they are then.

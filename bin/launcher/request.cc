@@ -1,4 +1,4 @@
-// What the agent is asked: agent/protocol.ts describes it. Made before the agent is woken, so that it finds the whole of it.
+// What the agent is asked: agent/protocol.ts describes it.
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -58,25 +58,9 @@ bool enlarge(Request *request) {
   return true;
 }
 
-// All of standard input, to the end of the request; false when there is no memory for it. A closed one reads as empty.
-bool read_input(Request *request) {
-  for (;;) {
-    if (request->length == request->room && !enlarge(request)) return false;
-    const ssize_t count = read(STDIN_FILENO, request->bytes + request->length, request->room - request->length);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) {
-      pollfd waiting = {STDIN_FILENO, POLLIN, 0};
-      poll(&waiting, 1, -1);
-      continue;
-    }
-    if (count <= 0) return true;
-    request->length += static_cast<size_t>(count);
-    if (request->length - request->input > kLongestInput) return true;
-  }
-}
+}  // namespace
 
-// The words, each ends with a zero byte: identity, namespace, names, environment. False when there is no memory for them.
-bool write_words(const Self &self, const char *identity, Request *request) {
+bool begin_request(const Self &self, const char *identity, Request *request) {
   static char ordinary[kOrdinary];
   char netns[64];
   look_at_netns(netns);
@@ -94,8 +78,6 @@ bool write_words(const Self &self, const char *identity, Request *request) {
   request->input = request->length = length;
   return true;
 }
-
-}  // namespace
 
 size_t own_identity(const Self &self, char *text) {
   char path[PATH_MAX + 16];
@@ -116,8 +98,21 @@ size_t own_identity(const Self &self, char *text) {
   return static_cast<size_t>(at - text);
 }
 
-bool make_request(const Self &self, const char *identity, Request *request) {
-  if (!write_words(self, identity, request) || !read_input(request)) return false;
+bool finish_request(Request *request) {
+  request->read = true;
+  for (;;) {
+    if (request->length == request->room && !enlarge(request)) return false;
+    const ssize_t count = read(STDIN_FILENO, request->bytes + request->length, request->room - request->length);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EAGAIN) {
+      pollfd waiting = {STDIN_FILENO, POLLIN, 0};
+      poll(&waiting, 1, -1);
+      continue;
+    }
+    if (count <= 0) break;
+    request->length += static_cast<size_t>(count);
+    if (request->length - request->input > kLongestInput) break;
+  }
   const uint32_t sizes[2] = {static_cast<uint32_t>(request->length - kHead), static_cast<uint32_t>(request->input - kHead)};
   memcpy(request->bytes, sizes, sizeof sizes);
   return true;
