@@ -29,7 +29,7 @@ export async function show(this: WeftContext, flags: ShowFlags, name: string): P
     const known = networks.map((one) => one.name).join(', ') || 'none';
     throw new CniError(
       ErrorCode.invalidConfig,
-      `no network between hosts is called ${JSON.stringify(name)} here: there is ${known}`,
+      `no network between hosts is called ${JSON.stringify(name)} here: there is ${known}. "weft plan FILE" says whether a conflist can be understood`,
     );
   }
   const answers = flags.probe ? await probe(ambient, network.members) : new Map<string, Answer>();
