@@ -15,31 +15,15 @@
 #include <unistd.h>
 
 #include "launcher.h"
+#include "oci-brief.h"
 
 namespace {
 
 // As DEFAULT_ROOT in cli/oci/main.ts.
 constexpr const char *kDefaultRoot = "/run/weft-oci";
-// As GATE in runtime/oci/bundle-steps.ts.
-constexpr const char *kGate = "start";
 // monitor.h, Note: its kind and three bytes of nothing, the step, the errno.
 constexpr size_t kNote = 12;
-constexpr size_t kMostGroups = 24;
 
-struct Brief {
-  char text[64 * 1024];
-  pid_t pid;
-  const char *started;
-  // Its file, and what stands in it while it is frozen; none where there is no freezer.
-  const char *freezer;
-  const char *frozen;
-  const char *groups[kMostGroups];
-  size_t group_count;
-  bool poststart;
-  bool poststop;
-  // What `state` prints, up to the process's number.
-  const char *state;
-};
 Brief brief;
 
 struct Call {
@@ -51,23 +35,10 @@ struct Call {
   bool force = false;
 };
 
-enum Status { kStopped, kCreated, kRunning, kPaused };
+// By Status.
 constexpr const char *kStatusWords[] = {"stopped", "created", "running", "paused"};
 
 bool is(const char *one, const char *other) { return strcmp(one, other) == 0; }
-
-// Of a folder, at most `size` - 1 bytes of a file; -1 when it cannot be read or is longer.
-ssize_t read_text(int folder, const char *path, char *text, size_t size) {
-  const int file = openat(folder, path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return -1;
-  size_t length = 0;
-  ssize_t count = 1;
-  while (length < size && (count = read(file, text + length, size - length)) > 0) length += static_cast<size_t>(count);
-  close(file);
-  if (count < 0 || length == size) return -1;
-  text[length] = '\0';
-  return static_cast<ssize_t>(length);
-}
 
 // The value of `--name VALUE` or `--name=VALUE` at argv[*at]; *at is then at its last word.
 const char *value_of(const char *name, int argc, char **argv, int *at) {
@@ -94,61 +65,6 @@ bool read_call(int argc, char **argv, Call *call) {
   // A path, or a word of the runtime's own.
   return at == argc && call->id != nullptr && *call->id != '\0' && strchr("-.", *call->id) == nullptr &&
          strchr(call->id, '/') == nullptr && *call->root != '\0';
-}
-
-// Lines of a name and a value; the last one is `state`, whose value is all that follows.
-bool read_brief(int folder) {
-  if (read_text(folder, "brief", brief.text, sizeof brief.text) < 0) return false;
-  for (char *line = brief.text; brief.state == nullptr;) {
-    char *value = strpbrk(line, " \n");
-    if (value == nullptr) return false;
-    *value++ = '\0';
-    if (is(line, "state")) {
-      brief.state = value;
-      break;
-    }
-    char *end = strchr(value, '\n');
-    if (end == nullptr) return false;
-    *end = '\0';
-    if (is(line, "pid")) brief.pid = atoi(value);
-    else if (is(line, "started")) brief.started = value;
-    else if (is(line, "freezer")) brief.freezer = value;
-    else if (is(line, "frozen")) brief.frozen = value;
-    else if (is(line, "group") && brief.group_count < kMostGroups) brief.groups[brief.group_count++] = value;
-    else if (is(line, "hooks") && is(value, "poststart")) brief.poststart = true;
-    else if (is(line, "hooks") && is(value, "poststop")) brief.poststop = true;
-    else return false;
-    line = end + 1;
-  }
-  return brief.pid > 0 && brief.started != nullptr && (brief.freezer == nullptr) == (brief.frozen == nullptr);
-}
-
-// Whether it is there (proc(5)): field 3 its state, field 22 its start, which tells it from another of the same number.
-bool runs() {
-  char path[32];
-  char text[2048];
-  snprintf(path, sizeof path, "/proc/%d/stat", static_cast<int>(brief.pid));
-  if (read_text(AT_FDCWD, path, text, sizeof text) <= 0) return false;
-  // The name before it may have anything in it.
-  const char *at = strrchr(text, ')');
-  if (at == nullptr || at[1] != ' ' || strchr("ZX", at[2]) != nullptr) return false;
-  at += 2;
-  for (int field = 3; field < 22 && at != nullptr; field++) {
-    at = strchr(at, ' ');
-    if (at != nullptr) at++;
-  }
-  const size_t length = strlen(brief.started);
-  return at != nullptr && strncmp(at, brief.started, length) == 0 && at[length] == ' ';
-}
-
-Status status_of(int folder) {
-  if (!runs()) return kStopped;
-  struct stat gate;
-  if (fstatat(folder, kGate, &gate, 0) == 0) return kCreated;
-  char text[64];
-  if (brief.freezer == nullptr || read_text(AT_FDCWD, brief.freezer, text, sizeof text) < 0) return kRunning;
-  text[strcspn(text, "\n")] = '\0';
-  return is(text, brief.frozen) ? kPaused : kRunning;
 }
 
 // 0 for one that is not known here.
@@ -224,7 +140,7 @@ void tell_fault(const char *note, int *argc, char ***argv) {
 }
 
 bool start(int folder, int *argc, char ***argv) {
-  if (brief.poststart || status_of(folder) != kCreated) return false;
+  if (brief.poststart || brief.status(folder) != kCreated) return false;
   char note[kNote];
   size_t length;
   if (!open_gate(folder, note, &length)) return false;
@@ -234,7 +150,7 @@ bool start(int folder, int *argc, char ***argv) {
 }
 
 bool print_state(int folder) {
-  const Status status = status_of(folder);
+  const Status status = brief.status(folder);
   printf("%s%d,\n  \"status\": \"%s\"\n}\n", brief.state, status == kStopped ? 0 : static_cast<int>(brief.pid),
          kStatusWords[status]);
   return fflush(stdout) == 0;
@@ -242,11 +158,11 @@ bool print_state(int folder) {
 
 bool send_signal(const char *word) {
   const int signal = signal_of(word);
-  return signal != 0 && runs() && kill(brief.pid, signal) == 0;
+  return signal != 0 && brief.runs() && kill(brief.pid, signal) == 0;
 }
 
 bool take_away(const Call &call, int folder) {
-  if (brief.poststop || status_of(folder) != kStopped) return false;
+  if (brief.poststop || brief.status(folder) != kStopped) return false;
   for (size_t group = 0; group < brief.group_count; group++) {
     if (!remove_tree(AT_FDCWD, brief.groups[group], false)) return false;
   }
@@ -266,7 +182,7 @@ bool serve_runtime(int *argc, char ***argv) {
   const int length = snprintf(path, sizeof path, "%s/%s", call.root, call.id);
   if (length < 0 || static_cast<size_t>(length) >= sizeof path) return false;
   const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0 || !read_brief(folder)) return false;
+  if (folder < 0 || !brief.read(folder)) return false;
   if (kills) return send_signal(call.more != nullptr ? call.more : "TERM");
   if (is(call.command, "start")) return start(folder, argc, argv);
   if (is(call.command, "state")) return print_state(folder);

@@ -54,12 +54,14 @@ export function makeFolder(root: string, id: string): string {
 /** @param groups folders of its control groups */
 export function keep(root: string, kept: Kept, groups: readonly string[]): void {
   const folder = folderOf(root, kept.id);
-  const file = join(folder, STATE);
+  const replace = (name: string, text: string) => {
+    writeFileSync(join(folder, `${name}.new`), text, { mode: 0o600 });
+    renameSync(join(folder, `${name}.new`), join(folder, name));
+  };
+  replace(STATE, JSON.stringify(kept));
   const { pid, started, hooks, cgroup } = kept;
   const brief = briefText({ pid, started, hooks, groups, freezer: freezerOf(cgroup), shown: shownOf(kept) });
-  if (brief !== undefined) writeFileSync(join(folder, BRIEF), brief, { mode: 0o600 });
-  writeFileSync(`${file}.new`, JSON.stringify(kept), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+  if (brief !== undefined) replace(BRIEF, brief);
 }
 
 /** Throws OciError when there is none of this id. */
