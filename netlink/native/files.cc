@@ -39,8 +39,9 @@ void fillSpare(const std::string& path, const std::string& text) {
     if (file.valid() && fstat(file.get(), &found) == 0 && S_ISREG(found.st_mode) && found.st_nlink == 1) {
       return fill(file.get(), found.st_size, text);
     }
-    if (attempt > 0 || (!file.valid() && errno == ENOENT)) throw SystemError{file.valid() ? EEXIST : errno, "open"};
-    check(unlink(path.c_str()), "unlink");
+    const int failure = file.valid() ? EEXIST : errno;
+    if (attempt > 0) throw SystemError{failure, "open"};
+    if (unlink(path.c_str()) < 0) throw SystemError{errno == ENOENT ? failure : errno, "open"};
   }
 }
 

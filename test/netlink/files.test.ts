@@ -107,6 +107,23 @@ t.test('what must not be written to is not taken for a spare', (t) => {
   t.end();
 });
 
+t.test('no room', (t) => {
+  const { dir, at, spare, read, write } = folder();
+  const run = (...words: string[]) => execFileSync(words[0] ?? '', words.slice(1));
+  run('mount', '-t', 'tmpfs', '-o', 'nr_inodes=3', 'tmpfs', dir);
+  t.teardown(() => run('umount', dir));
+  write('a', 'a');
+  write('b', 'b');
+  const full = { code: 'ENOSPC' };
+  t.throws(() => claim(spare, dir, ['c'], 'c'), full);
+  t.throws(() => overwrite(at('c'), 'c', 0o600), full);
+  t.throws(() => replace(at('c'), at('.c'), at('.next'), 'c'), full);
+  retire(at('a'), spare);
+  t.equal(claim(spare, dir, ['b', 'c'], 'c'), 1);
+  t.same([read('b'), read('c')], ['b', 'c']);
+  t.end();
+});
+
 t.test('replace', (t) => {
   const { at, spare, read, write, inode, list } = folder();
   replace(at('a'), at('.a'), spare, 'one');
