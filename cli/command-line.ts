@@ -55,13 +55,16 @@ function application(root: RouteMap<WeftContext>, debug: boolean): Application<W
         exceptionWhileRunningCommand: (error) => `weft: ${errorText(error)}`,
         commandErrorResult: (error) => `weft: ${errorText(error)}`,
         exceptionWhileParsingArguments: (error, ansiColor) =>
-          `weft: ${text_en.exceptionWhileParsingArguments.call({ formatException: errorText }, error, ansiColor)}`,
-        noCommandRegisteredForInput: (found) => `weft: ${text_en.noCommandRegisteredForInput(found)}`,
+          `weft: ${small(text_en.exceptionWhileParsingArguments.call({ formatException: errorText }, error, ansiColor))}`,
+        noCommandRegisteredForInput: (found) => `weft: ${small(text_en.noCommandRegisteredForInput(found))}`,
       },
     },
     determineExitCode: (error) => (error instanceof UsageError ? 2 : 1),
   });
 }
+
+/** As all our errors begin. */
+const small = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 
 /** The words of a command line that name a command, or a group of them. */
 function commandIn(app: Application<WeftContext>, argv: readonly string[]): string[] {

@@ -4,6 +4,7 @@ import type { LoopbackAddress } from '../../agent/metrics-server.ts';
 import type { LogLevel } from '../../agent/serve.ts';
 import { CniError, ErrorCode } from '../../cni/errors.ts';
 import { UsageError, type WeftContext } from '../context.ts';
+import { assertRoot } from '../rights.ts';
 import { WEFT_VERSION } from '../version.ts';
 
 export interface AgentFlags {
@@ -25,6 +26,7 @@ export async function runAgent(
   if (registry === undefined && (node !== undefined || address.length > 0)) {
     throw new UsageError('--node and --address say who this host is in a registry: give --registry, too');
   }
+  assertRoot('agent', 'to do what the plugins do');
   const { serveAgent } = await import('../../agent/serve.ts');
   const { terminal, ambient, home } = this;
   let restore = () => {};

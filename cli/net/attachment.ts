@@ -9,11 +9,15 @@ import { defaultContainerId, namespacePath, namespacePathIfAlive } from '../../r
 import { knownVersion } from '../../runtime/version.ts';
 import { UsageError, type WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
+import { assertRoot } from '../rights.ts';
 import { lines } from '../table.ts';
 import type { AttachmentFlags } from './flags.ts';
-import { assertRoot, givenNetwork, warnOfUnknownFields } from './given.ts';
+import { givenNetwork, warnOfUnknownFields } from './given.ts';
 import { reporting } from './report.ts';
 import { describeResult } from './result.ts';
+
+/** What root is needed for. */
+const INSIDE = "to change what is in a container's namespace";
 
 export async function add(
   this: WeftContext,
@@ -27,7 +31,7 @@ export async function add(
     const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
     const caller = callerFrom(this, flags);
     assertInstalled(caller, list);
-    assertRoot('add');
+    assertRoot('net add', INSIDE);
     const result = await addOrUndo(caller, list, sandbox);
     if (flags.json) {
       this.terminal.out(`${JSON.stringify(result, null, 2)}\n`);
@@ -51,7 +55,7 @@ export async function check(
   await reporting(this, flags.json, async () => {
     const list = await givenNetwork(this, network);
     const sandbox = sandboxFrom(flags, netns, namespacePath(netns));
-    assertRoot('check');
+    assertRoot('net check', INSIDE);
     const asked = await checkNetwork(callerFrom(this, flags), list, sandbox);
     if (flags.json) this.terminal.out(`${JSON.stringify({ checked: asked })}\n`);
     else if (asked) this.terminal.out(`${describe(sandbox)} on ${list.name} is as ADD made it\n`);
@@ -70,7 +74,7 @@ export async function del(
   }
   await reporting(this, flags.json, async () => {
     const sandbox = sandboxFrom(flags, netns ?? '', netns === undefined ? '' : namespacePathIfAlive(netns));
-    assertRoot('del');
+    assertRoot('net del', INSIDE);
     const list = await networkForDel(this, network, sandbox);
     const wasAttached = await delNetwork(
       callerFrom(this, flags),

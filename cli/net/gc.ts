@@ -4,7 +4,8 @@ import { gcNetwork } from '../../runtime/chain.ts';
 import { UsageError, type WeftContext } from '../context.ts';
 import { pluginPath } from '../path.ts';
 import { plural } from '../plural.ts';
-import { assertRoot, givenNetwork } from './given.ts';
+import { assertRoot } from '../rights.ts';
+import { givenNetwork } from './given.ts';
 import type { ListFlags } from './list.ts';
 import { reporting } from './report.ts';
 
@@ -23,7 +24,7 @@ export async function gc(this: WeftContext, flags: GcFlags, network: string): Pr
   if (flags.valid !== undefined && flags.all) throw new UsageError('--valid and --all exclude each other');
   await reporting(this, flags.json, async () => {
     const list = await givenNetwork(this, network);
-    assertRoot('gc');
+    assertRoot('net gc', "to change what is in a container's namespace");
     const caller = { ambient: this.ambient, path: pluginPath(this, flags.cniPath) };
     const gone = await gcNetwork(caller, list, flags.valid ?? []);
     if (flags.json) {

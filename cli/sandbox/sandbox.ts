@@ -4,6 +4,7 @@ import type { NamespaceKind } from '../../runtime/container/spec.ts';
 import { createSandbox, listSandboxes, removeSandbox, type Sandbox } from '../../runtime/sandbox/sandbox.ts';
 import { monitorOf } from '../container/maker.ts';
 import { UsageError, type WeftContext } from '../context.ts';
+import { assertRoot } from '../rights.ts';
 import { lines, table } from '../table.ts';
 
 function enter({ namespaces, pid }: Sandbox): string {
@@ -20,6 +21,7 @@ export async function create(
 ): Promise<void> {
   if (flags.ns.length === 0)
     throw new UsageError('--ns is empty: wanted at least one namespace, such as net');
+  assertRoot('sandbox create', 'to make namespaces and pin them');
   const made = await createSandbox(this.ambient, monitorOf(this), name, flags.ns);
   if (flags.json) this.terminal.out(`${JSON.stringify(made, null, 2)}\n`);
   else this.terminal.out(lines(`sandbox ${name}: ${flags.ns.join(', ')}`, `enter it by: ${enter(made)}`));

@@ -55,12 +55,12 @@ t.test('a wrong command line', { skip }, async (t) => {
   const before = await place.snapshot();
   const table: [argv: readonly string[], says: RegExp][] = [
     ...COMMANDS.flatMap((argv): [readonly string[], RegExp][] => [
-      [[...argv, '--no-such-flag'], /No flag registered for --no-such-flag/],
+      [[...argv, '--no-such-flag'], /no flag registered for --no-such-flag/],
       [[...argv, '-Q'], /No alias registered for -Q/],
-      [[...argv, 'one', 'too-many'], /Too many arguments/],
+      [[...argv, 'one', 'too-many'], /too many arguments/],
     ]),
     ...[['nett'], ['net', 'addd'], ['demo', 'vxlan'], ['--version-of-what'], ['']].map(
-      (argv): [readonly string[], RegExp] => [argv, /No command registered for/],
+      (argv): [readonly string[], RegExp] => [argv, /no command registered for/],
     ),
     ...[
       ['net', 'add'],
@@ -72,12 +72,12 @@ t.test('a wrong command line', { skip }, async (t) => {
       ['plan'],
       ['completion'],
       ['net', 'add', 'a'],
-    ].map((argv): [readonly string[], RegExp] => [argv, /Expected argument for/]),
+    ].map((argv): [readonly string[], RegExp] => [argv, /expected argument for/]),
     ...['--id', '--ifname', '--cap', '--arg', '--cni-path'].map((flag): [readonly string[], RegExp] => [
       ['net', 'add', 'a', 'blue', flag],
-      /Expected input for flag/,
+      /expected input for flag/,
     ]),
-    [['net', 'add', 'a', 'blue', '--id', 'x', '--id', 'y'], /Too many arguments for --id/],
+    [['net', 'add', 'a', 'blue', '--id', 'x', '--id', 'y'], /too many arguments for --id/],
     [['net', 'add', 'a', 'blue', '--json=maybe'], /maybe/],
     [['net', 'add', 'a', 'blue', '--cap', 'ips=['], /the value of ips is not JSON/],
     [['net', 'add', 'a', 'blue', '--arg', 'A=1;B=2'], /an argument holds no ";"/],
