@@ -34,7 +34,8 @@ export function hasKvm(): boolean {
 /** The machine's command line; the words `weft.*` are for init.sh. */
 function kernel({ init = 'script', name, cache, kernel = '' }: Hardware): string {
   return [
-    'console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on net.ifnames=0',
+    // no_timer_check: a kernel that is emulated on a busy machine misses ticks, and panics at their test.
+    'console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on net.ifnames=0 no_timer_check',
     'cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 apparmor=1 security=apparmor',
     `systemd.unit=weft-machine.target weft.init=${init} weft.name=${name}`,
     `weft.modules=${path.join(cache, 'kernel/modules')} ${kernel}`,
