@@ -5,6 +5,7 @@ import type { HoldingProcess, PortHolders } from '../../firewall/port-holders.ts
 import { type PublishedPort, portWords } from '../../firewall/ports.ts';
 import type { Namespace } from '../../netlink/door.ts';
 import { inetAddress, isPortHeld, SOCK_DGRAM, SOCK_STREAM } from '../../netlink/socket.ts';
+import type { Surroundings } from '../../plan/surroundings.ts';
 import { answerFrom } from '../outcome.ts';
 import { publishedPorts } from './mappings.ts';
 import type { PortmapConf } from './schema.ts';
@@ -19,29 +20,59 @@ function isHeld(host: Namespace, { protocol, family, hostAddress, hostPort }: Pu
   return isPortHeld(host, TYPES[protocol], inetAddress(hostAddress ?? ANY[family], hostPort));
 }
 
+/** Length of an id that is nobody else's word. */
+const DISTINCT = 12;
+/** Milliseconds, and how often: a program that is ending, such as another container's conmon, has its time. */
+const PAUSE = 50;
+const PAUSES = 5;
+
 /**
  * Throws CniError(conflict) where a port is held by a program of the host, with that program's name. What a runtime holds for the
  * container itself, as Podman does, is no conflict.
  */
 export async function refuseHeld(
-  { config, attachment, prevResult, ambient }: AttachmentRequest<PortmapConf>,
-  host: Namespace,
+  request: AttachmentRequest<PortmapConf>,
+  { host, sleep }: Pick<Surroundings, 'host' | 'sleep'>,
 ): Promise<void> {
+  const { config, attachment, prevResult } = request;
   if (prevResult === undefined) return;
   for (const port of publishedPorts(config, answerFrom(prevResult, attachment.ifname).ips)) {
     if (!isHeld(host, port)) continue;
-    const { holdersOf, holderWords, lineageOf } = await import('../../firewall/port-holders.ts');
-    const holders = await holdersOf(host, port);
-    const callers = ambient.pid === undefined ? [] : lineageOf(ambient.pid);
-    const isOwn = holders.processes.some((one) => holdsFor(one, attachment.containerId, callers));
-    if (isOwn || !(await isCertain(host, port, holders))) continue;
-    throw new CniError(
-      ErrorCode.conflict,
-      `port ${portWords(port)} of this host is held by ${holderWords(holders)}, whose clients would reach the container instead: ` +
-        'choose another hostPort, or end that program first',
-      holders.processes.map(({ pid, command }) => `${pid}: ${command.join(' ')}`).join('; ') || undefined,
-    );
+    const found = await otherHolders(request, host, port);
+    if (found === undefined) continue;
+    for (let pauses = 0; pauses < PAUSES && isHeld(host, port); pauses += 1) await sleep(PAUSE);
+    if (isHeld(host, port)) throw held(port, found);
   }
+}
+
+function held(port: PublishedPort, { words, details }: Others): CniError {
+  return new CniError(
+    ErrorCode.conflict,
+    `port ${portWords(port)} of this host is held by ${words}, whose clients would reach the container instead: ` +
+      'choose another hostPort, or end that program first',
+    details || undefined,
+  );
+}
+
+interface Others {
+  words: string;
+  /** Their command lines. */
+  details: string;
+}
+
+/** Who is certain to have the port for others than the container. */
+async function otherHolders(
+  { attachment, ambient }: AttachmentRequest<PortmapConf>,
+  host: Namespace,
+  port: PublishedPort,
+): Promise<Others | undefined> {
+  const { holdersOf, holderWords, lineageOf } = await import('../../firewall/port-holders.ts');
+  const holders = await holdersOf(host, port);
+  const callers = ambient.pid === undefined ? [] : lineageOf(ambient.pid);
+  const isOwn = holders.processes.some((one) => holdsFor(one, attachment.containerId, callers));
+  if (isOwn || !(await isCertain(host, port, holders))) return undefined;
+  const lines = holders.processes.map(({ pid, command }) => `${pid}: ${command.join(' ')}`);
+  return { words: holderWords(holders), details: lines.join('; ') };
 }
 
 /** A runtime holds it for the container, by itself, or by a program that it gave the socket to and told which container it is for. */
@@ -50,7 +81,10 @@ function holdsFor(
   containerId: string,
   callers: readonly number[],
 ): boolean {
-  return callers.includes(pid) || command.some((word) => word.includes(containerId));
+  // What runtimes make up is in no other word by chance; `web` is.
+  const names = (word: string) =>
+    containerId.length < DISTINCT ? word === containerId : word.includes(containerId);
+  return callers.includes(pid) || command.some(names);
 }
 
 /** A client's socket of UDP looks like a server's; its port is one of those that the kernel chooses. */

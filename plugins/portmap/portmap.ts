@@ -15,7 +15,7 @@ export const portmap: ChainedDefinition<PortmapConf> = {
   config,
   knownArgs: [],
   validate: validatePortmap,
-  permit: (request, { host }) => refuseHeld(request, host),
+  permit: refuseHeld,
   plan: portmapPlan,
   removal: portmapRemoval,
   async removeDebris({ attachment, ambient }, { host }) {

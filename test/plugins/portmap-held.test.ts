@@ -1,5 +1,6 @@
 /** Ports that a program of the host holds: refused with its name, but for what a runtime holds for the container. */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { holderWords, lineageOf } from '../../firewall/port-holders.ts';
@@ -7,6 +8,7 @@ import { openDoor } from '../../netlink/namespace.ts';
 import { refuseHeld } from '../../plugins/portmap/held.ts';
 import { realAmbient } from '../../runtime/ambient.ts';
 import { firewallLines, type Host, makeOutside, UPLINK } from '../support/host.ts';
+import { until } from '../support/until.ts';
 import { BRIDGE, makeWorld } from './world.ts';
 
 /** Holds what its arguments say, `tcp 0.0.0.0 8080`; `client` is a connection to the last one from that port. Others are words for it. */
@@ -93,17 +95,27 @@ t.test('ports that somebody holds', async (t) => {
   const host = await openDoor().open(world.host.netns);
   t.teardown(() => host.close());
   const { id: containerId, netns } = container;
-  const asked = (pid: number) =>
+  const asked = (hostPort: number, pid: number, sleep = async () => {}) =>
     refuseHeld(
       {
-        ...{ command: 'ADD', config: config({ hostPort: 8080, containerPort: 80 }), cniVersion: '1.1.0' },
+        ...{ command: 'ADD', config: config({ hostPort, containerPort: 80 }), cniVersion: '1.1.0' },
         ...{ attachment: { network: BRIDGE.name, containerId, ifname: 'eth0', netns }, args: {}, path: [] },
-        ...{ prevResult: { ...prevResult, ips: prevResult.ips }, ambient: { ...realAmbient({}), pid } },
+        ...{ prevResult, ambient: { ...realAmbient({}), pid } },
       } as never,
-      host,
+      { host, sleep },
     );
-  await t.rejects(asked(process.pid), { code: 104 });
-  await t.resolves(asked(holder), 'what the runtime holds itself, by the process that it started');
+  await t.rejects(asked(8080, process.pid), { code: 104 });
+  await t.resolves(asked(8080, holder), 'what the runtime holds itself, by the process that it started');
+
+  const ending = await hold(t, world.host, 'tcp 0.0.0.0 8089');
+  let waits = 0;
+  const ends = async () => {
+    if (waits === 0) process.kill(ending, 'SIGKILL');
+    waits += 1;
+    await until('it has ended', () => !existsSync(`/proc/${ending}`));
+  };
+  await t.resolves(asked(8089, process.pid, ends), 'what a program holds that is ending');
+  t.ok(waits > 0, `${waits} pauses`);
 });
 
 t.test('who holds', async (t) => {
