@@ -56,7 +56,7 @@ t.test('a wrong command line', { skip }, async (t) => {
   const table: [argv: readonly string[], says: RegExp][] = [
     ...COMMANDS.flatMap((argv): [readonly string[], RegExp][] => [
       [[...argv, '--no-such-flag'], /no flag registered for --no-such-flag/],
-      [[...argv, '-Q'], /No alias registered for -Q/],
+      [[...argv, '-Q'], /no alias registered for -Q/],
       [[...argv, 'one', 'too-many'], /too many arguments/],
     ]),
     ...[['nett'], ['net', 'addd'], ['demo', 'vxlan'], ['--version-of-what'], ['']].map(
