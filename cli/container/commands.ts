@@ -7,8 +7,10 @@ import { jsonFlag } from '../net/flags.ts';
 import type { ExecFlags } from './exec.ts';
 import {
   parseBytes,
+  parseCapability,
   parseCpus,
   parseCpuset,
+  parseDropped,
   parseIo,
   parseName,
   parseNamespaces,
@@ -68,7 +70,10 @@ const run = buildCommand<RunFlags, string[], WeftContext>({
       env: many(parseVariable, 'K[=V]', 'Variable of the environment; without a value, that of this shell'),
       hostname: one(parseName, 'NAME', 'Host name inside [the name]'),
       dns: many(parseServer, 'IP', 'Name server in resolv.conf'),
+      capAdd: many(parseCapability, 'NAME', 'Capability that root inside has beside the usual ones'),
+      capDrop: many(parseDropped, 'NAME', 'Capability that it has not; ALL for all but those added'),
       sysctl: many(parseSysctl, 'K=V', 'Kernel parameter inside'),
+      entrypoint: one(String, 'COMMAND', "COMMAND in place of the image's own entry point"),
       user: one(String, 'USER[:GROUP]', 'User of the command [root, or what the image says]'),
       workdir: one(String, 'DIR', 'Working folder of the command'),
       detach: toggle('Print the id and go; the container runs on'),

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { isAbsolute, resolve } from 'node:path';
 import { parseAddress } from '../../cni/prefix.ts';
+import { CAPABILITIES } from '../../runtime/container/capabilities.ts';
 import type { PortMapping } from '../../runtime/container/ports.ts';
 import {
   type BindMount,
@@ -28,6 +29,9 @@ export interface RunFlags {
   volume?: readonly BindMount[];
   env?: readonly string[];
   hostname?: string;
+  capAdd?: readonly string[];
+  capDrop?: readonly string[];
+  entrypoint?: string;
   dns?: readonly string[];
   sysctl?: readonly (readonly [string, string])[];
   user?: string;
@@ -105,6 +109,17 @@ export function parseIo(text: string): DeviceLimit {
     ...(write !== '' && { write: parseBytes(write) }),
   };
 }
+
+/** `--cap-add NET_ADMIN`: with or without CAP_. Throws UsageError. */
+export function parseCapability(text: string): string {
+  const name = text.toUpperCase().replace(/^CAP_/, '');
+  if (CAPABILITIES.includes(name)) return name;
+  throw new UsageError(`found ${JSON.stringify(text)}, wanted a capability, such as NET_ADMIN`);
+}
+
+/** `--cap-drop KILL`, or ALL. Throws UsageError. */
+export const parseDropped = (text: string): string =>
+  text.toUpperCase() === 'ALL' ? 'ALL' : parseCapability(text);
 
 /** `--ns net,pid`. Throws UsageError. */
 export function parseNamespaces(text: string): NamespaceKind[] {

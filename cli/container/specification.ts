@@ -1,6 +1,7 @@
 /** What `weft run` was asked for, as a specification. */
 import { randomBytes } from 'node:crypto';
 import type { Ambient } from '../../cni/ambient.ts';
+import { DEFAULT_CAPABILITIES } from '../../runtime/container/capabilities.ts';
 import type {
   ContainerSpec,
   IdRange,
@@ -56,7 +57,7 @@ export function specification(
   person: Person,
   id = makeId(),
 ): ContainerSpec {
-  const [first, ...rest] = [...defaults.entrypoint, ...(words.length > 0 ? words : defaults.command)];
+  const [first, ...rest] = commandOf(flags.entrypoint, words, defaults);
   if (first === undefined) throw new UsageError('which command? give one after the options, such as "sh"');
   const unprivileged = person.uid !== 0;
   const asked = flags.ns ?? DEFAULT_NAMESPACES;
@@ -87,6 +88,7 @@ export function specification(
     cwd: flags.workdir ?? defaults.cwd,
     user: defaults.user,
     hostname: flags.hostname ?? name.replaceAll(/[^a-zA-Z0-9.-]/g, '-'),
+    ...capabilitiesOf(flags),
     namespaces,
     ...(namespaces.includes('user') &&
       (unprivileged ? { uids: own(person.uid), gids: own(person.gid) } : { uids: MAPPED, gids: MAPPED })),
@@ -112,6 +114,20 @@ export function specification(
     init: flags.init ?? false,
     remove: flags.rm ?? false,
   };
+}
+
+/** An entry point of one's own takes the image's command away with its entry point, as others do. */
+function commandOf(entrypoint: string | undefined, words: readonly string[], defaults: Defaults): string[] {
+  if (entrypoint === undefined)
+    return [...defaults.entrypoint, ...(words.length > 0 ? words : defaults.command)];
+  return [...(entrypoint === '' ? [] : [entrypoint]), ...words];
+}
+
+/** What is added counts, whatever is dropped. */
+function capabilitiesOf({ capAdd = [], capDrop = [] }: RunFlags): Pick<ContainerSpec, 'capabilities'> {
+  if (capAdd.length + capDrop.length === 0) return {};
+  const kept = DEFAULT_CAPABILITIES.filter((name) => !capDrop.includes(name) && !capDrop.includes('ALL'));
+  return { capabilities: [...new Set([...kept, ...capAdd])] };
 }
 
 const isUserspace = (name: string): name is (typeof USERSPACE_NETWORKS)[number] =>

@@ -138,12 +138,14 @@ function terminalStep(terminal: boolean, { rows = 24, columns = 80 }: Window): S
   return terminal ? ['terminal', rows, columns] : ['session'];
 }
 
+type Command = Pick<ContainerSpec, 'user' | 'command' | 'env' | 'cwd' | 'capabilities'>;
+
 /** What a process of a container gives up before it becomes its command. */
 function commandSteps(
-  { user, command, env, cwd }: Pick<ContainerSpec, 'user' | 'command' | 'env' | 'cwd'>,
+  { user, command, env, cwd, capabilities }: Command,
   { filter, unprivileged }: Pick<Prepared, 'filter' | 'unprivileged'>,
 ): Step[] {
-  const mask = capabilityMask(DEFAULT_CAPABILITIES);
+  const mask = capabilityMask(capabilities ?? DEFAULT_CAPABILITIES);
   return [
     ['umask', 0o022],
     ['bound', mask],
@@ -159,7 +161,10 @@ function commandSteps(
 
 /** Another command in a container that runs. */
 export interface Execution
-  extends Pick<ContainerSpec, 'command' | 'env' | 'cwd' | 'user' | 'terminal' | 'interactive'> {
+  extends Pick<
+    ContainerSpec,
+    'command' | 'env' | 'cwd' | 'user' | 'capabilities' | 'terminal' | 'interactive'
+  > {
   /** The container's first process. */
   pid: number;
   namespaces: readonly NamespaceKind[];

@@ -18,7 +18,7 @@ export interface Executing {
 }
 
 /** What is asked for; the rest is as the container has it. */
-export type Asked = Omit<Execution, 'pid' | 'namespaces'>;
+export type Asked = Omit<Execution, 'pid' | 'namespaces' | 'capabilities'>;
 
 /** The process id of a container's first process. Throws CniError(unknownContainer) when it does not run. */
 export function runningPid(container: StoredContainer): number {
@@ -38,12 +38,13 @@ export async function execute(
   window?: Window,
 ): Promise<Executing> {
   const { spec, folder } = container;
+  const { namespaces, capabilities } = spec;
   const pid = runningPid(container);
   const own = join(folder, 'exec', randomBytes(6).toString('hex'));
   mkdirSync(own, { recursive: true, mode: 0o700 });
   const cgroups = cgroupsOf(spec.id, cgroupParent(maker.ambient));
   const steps = executionSteps(
-    { ...asked, pid, namespaces: spec.namespaces },
+    { ...asked, pid, namespaces, ...(capabilities && { capabilities }) },
     { cgroups, filter: maker.filter, unprivileged: spec.unprivileged, ...window },
   );
   const forget = () => rmSync(own, { recursive: true, force: true });

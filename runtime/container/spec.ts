@@ -68,6 +68,8 @@ export interface ContainerSpec {
   cwd: string;
   user: User;
   hostname: string;
+  /** Names as in linux/capability.h, without CAP_; absent: the usual ones. */
+  capabilities?: readonly string[];
   namespaces: readonly NamespaceKind[];
   /** Made without root: what needs power over the host is left out. */
   unprivileged: boolean;

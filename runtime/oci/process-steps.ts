@@ -1,13 +1,7 @@
 /** What a process of a bundle gives up before it becomes its command (config.md, "Process"). Pure. */
+import { CAPABILITIES, capabilityMask } from '../container/capabilities.ts';
 import type { Step } from '../container/steps.ts';
 import { type CapabilitySets, OciError, type OciProcess } from './bundle.ts';
-
-/** linux/capability.h, in the order of the numbers. */
-const CAPABILITIES =
-  `CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST
-NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE
-SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND
-AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE`.split(/\s+/);
 
 export const CAPABILITY_NAMES: readonly string[] = CAPABILITIES.map((name) => `CAP_${name}`);
 
@@ -19,12 +13,8 @@ const LIMITS =
 
 /** `0x...`; names that are not known here are left out, as the specification asks of a runtime. */
 export function maskOf(names: readonly string[] | null | undefined, without: readonly string[] = []): string {
-  let mask = 0n;
-  for (const name of names ?? []) {
-    const number = CAPABILITIES.indexOf(name.replace(/^CAP_/, ''));
-    if (number >= 0 && !without.includes(name)) mask |= 1n << BigInt(number);
-  }
-  return `0x${mask.toString(16)}`;
+  const kept = (names ?? []).filter((name) => !without.includes(name));
+  return capabilityMask(kept.map((name) => name.replace(/^CAP_/, '')));
 }
 
 export interface ProcessGround {

@@ -53,6 +53,13 @@ t.test('an image made by umoci', async (t) => {
     'second layer',
   ]);
   t.match(await weft(['run', '--rm', '--image', image, '-u', 'root', 'id', '-u']), { stdout: '0' });
+  const own = ['run', '--rm', '--image', image, '--entrypoint', 'id'];
+  t.match(
+    await weft(own),
+    { status: 0, stdout: 'uid=1000(web) gid=1000' },
+    "an entry point of one's own wants no command of the image",
+  );
+  t.match(await weft([...own, '--', '-u']), { status: 0, stdout: '1000' });
   t.match(await weft(['run', '--image', `${layout}:two`, 'id']), {
     status: 1,
     stderr: /no image "two" in .*: there are one/,

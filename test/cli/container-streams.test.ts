@@ -125,6 +125,7 @@ t.test('options that would reach the host, or mean nothing', async (t) => {
   await refused(/\/proc\/x is the kernel's/, '-v', '/tmp:/proc/x');
   await refused(/\/sys is the kernel's/, '-v', '/tmp:/sys');
   await refused(/started by root it gives up root/, '--net', 'pasta');
+  await refused(/wanted a capability, such as NET_ADMIN/, '--cap-add', 'ALL');
   await refused(/wanted an IP address/, '--dns', ':::');
   await refused(/is no disk/, '--io', '/dev/null:1m');
   await refused(/wanted DEVICE:READ/, '--io', 'sda');

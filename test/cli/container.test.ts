@@ -105,6 +105,8 @@ t.test('apart from the host', async (t) => {
   t.match(power.stdout, /CapEff: 00000000a00425fb CapBnd: 00000000a00425fb NoNewPrivs: 1 Seccomp: 2/);
   t.match(power.stderr, /Read-only file system/);
   t.match(power.stdout, / 0$/, 'nothing of the memory of the host');
+  const added = await sh('ip link set lo mtu 1400 && cat /sys/class/net/lo/mtu', '--cap-add', 'net_admin');
+  t.match(added, { status: 0, stdout: '1400' });
 });
 
 t.test('files: changed inside, unchanged below', async (t) => {
