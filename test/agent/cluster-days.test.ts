@@ -175,7 +175,11 @@ t.test('what cannot be is refused by name', { skip }, async (t) => {
   const two = await b.add();
   await reach(one, two);
   await installConflist(a, conflist({ type: 'vxlan', vni: 43, device: 'weft42' }));
-  await statusSays(a, /changes vni from 42 to 43: not done while containers here hold 2 addresses/, 50);
+  await statusSays(
+    a,
+    /changes vni from 42 to 43 and bridge from weftbr\.42 to weftbr\.43: not done while containers here hold 2 addresses/,
+    50,
+  );
   await reach(one, two);
   t.match(await a.weft('network', 'show', 'podnet'), /VNI 42/);
   // As in the middle of a DEL: the last address is free, the link is still there, and with it the bridge.
