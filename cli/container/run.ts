@@ -23,7 +23,7 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
     this.terminal.out(lines(...plannedSteps(maker, spec).map(renderStep)));
     return;
   }
-  await tellingStartFailure(this, async () => {
+  const work = async () => {
     const made = await make(maker, spec, flags.tty ? windowSize() : undefined);
     if (flags.detach) {
       made.created.client.letStay();
@@ -33,7 +33,10 @@ export async function run(this: WeftContext, flags: RunFlags, ...words: string[]
       return;
     }
     this.endWith(await foreground(this, maker, made));
-  });
+  };
+  // Who knows other runtimes names an image first.
+  const hint = 'without --rootfs and --image commands are those of this host; an image is given by --image';
+  await tellingStartFailure(this, work, spec.root.kind === 'host' ? hint : undefined);
 }
 
 function person(): { uid: number; gid: number } {

@@ -2,12 +2,20 @@
 import { StartError } from '../../runtime/container/start.ts';
 import type { WeftContext } from '../context.ts';
 
-export async function tellingStartFailure(context: WeftContext, work: () => Promise<void>): Promise<void> {
+const MISSING = 127;
+
+/** @param missing said beside it where the command is not there */
+export async function tellingStartFailure(
+  context: WeftContext,
+  work: () => Promise<void>,
+  missing?: string,
+): Promise<void> {
   try {
     await work();
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    context.terminal.err(`weft: ${error.message}\n`);
+    const hint = error.status === MISSING && missing !== undefined ? `: ${missing}` : '';
+    context.terminal.err(`weft: ${error.message}${hint}\n`);
     context.endWith(error.status);
   }
 }
