@@ -6,6 +6,7 @@ import {
   clocks,
   InsideSocket,
   inetAddress,
+  isPortHeld,
   packetAddress,
   type Received,
   readInetAddress,
@@ -77,6 +78,26 @@ t.test('datagrams, packets and refusals in a namespace', async (t) => {
   for (const socket of [client, wire, stream]) socket.close();
   t.throws(() => client.send(Uint8Array.of(1)), { code: 'EBADF' });
   client.close();
+});
+
+t.test('whether a port is held', async (t) => {
+  const { ns } = await namespaceFor(t);
+  await execIn(ns.path ?? '', 'ip', ['link', 'set', 'lo', 'up']);
+  const holder = await InsideSocket.open(ns, UDP, { received: () => {}, failed: () => {} });
+  holder.bind(inetAddress('127.0.0.1', 5353));
+  const isHeld = (address: string, port = 5353, type: typeof SOCK_DGRAM | typeof SOCK_STREAM = SOCK_DGRAM) =>
+    isPortHeld(ns, type, inetAddress(address, port));
+  t.ok(isHeld('0.0.0.0'), 'on one address of all');
+  t.ok(isHeld('127.0.0.1'));
+  t.notOk(isHeld('127.0.0.2'), 'on another');
+  t.notOk(isHeld('192.0.2.1'), 'on one that the namespace has not');
+  t.notOk(isHeld('::'), 'of the other family');
+  t.notOk(isHeld('0.0.0.0', 5354), 'another port');
+  t.notOk(isHeld('0.0.0.0', 5353, SOCK_STREAM), 'of the other protocol');
+  t.notOk(isHeld('0.0.0.0', 5354), 'and nothing is held by asking');
+  holder.close();
+  await until('it is given back', () => !isHeld('0.0.0.0'));
+  t.throws(() => isPortHeld(ns, SOCK_DGRAM, new Uint8Array(3)), RangeError);
 });
 
 t.test('addresses', async (t) => {
