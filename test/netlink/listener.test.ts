@@ -1,5 +1,6 @@
 /** Callers of a Unix socket: a request comes out as it went in, an answer arrives whole, and who does not keep to it harms nobody else. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -267,6 +268,69 @@ t.test('where nobody can listen', async (t) => {
   ] as const) {
     t.throws(() => new RequestListener(wrong, OPTIONS, hooks), { code });
   }
+});
+
+/** Listens where its first argument says, holds every descriptor that it may have while a line of input is awaited, then lets them go. */
+const SCARCE = `
+import { closeSync, openSync, readSync } from 'node:fs';
+import { RequestListener } from ${JSON.stringify(import.meta.resolve('../../netlink/listener.ts'))};
+const hooks = { request: (caller) => caller.end('D', '', 0), odd: () => {} };
+const held = [];
+new RequestListener(${JSON.stringify(join(folder, 'scarce'))}, ${JSON.stringify({ ...OPTIONS, patience: 1000 })}, hooks);
+const hold = () => {
+  try {
+    for (;;) held.push(openSync('/dev/null'));
+  } catch {}
+};
+hold();
+// What the loading of modules still gives back.
+const again = setInterval(hold, 20);
+console.log('scarce');
+process.stdin.once('data', () => {
+  clearInterval(again);
+  for (const fd of held) closeSync(fd);
+  process.stdin.destroy();
+});
+`;
+
+t.test('where no descriptors are left, callers wait until there are', async (t) => {
+  const script = join(folder, 'scarce.mts');
+  writeFileSync(script, SCARCE);
+  const child = spawn('sh', [
+    ...['-c', 'ulimit -n 80; exec "$@"', 'sh', process.execPath],
+    ...[`--import=${import.meta.resolve('tsx')}`, script],
+  ]);
+  t.teardown(() => child.kill('SIGKILL'));
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (data) => {
+    out += data;
+  });
+  child.stderr.on('data', (data) => {
+    err += data;
+  });
+  const cpu = () => {
+    const [user = 0, system = 0] = readFileSync(`/proc/${child.pid}/stat`, 'utf8')
+      .split(' ')
+      .slice(13, 15)
+      .map(Number);
+    return user + system;
+  };
+  await until(
+    'it has none left',
+    () => out.includes('scarce') || (child.exitCode !== null && Promise.reject(new Error(err))),
+  );
+  const crowd = await Promise.all(Array.from({ length: 30 }, () => call(t, join(folder, 'scarce'))));
+  const before = cpu();
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  t.ok(cpu() - before < 30, 'it does not turn in circles meanwhile');
+  t.ok(
+    crowd.some(({ text }) => text === ''),
+    'some wait',
+  );
+  child.stdin.write('go\n');
+  for (const { socket } of crowd) socket.write(encode('a\0b\0c'));
+  await until('all are answered', () => crowd.every(({ ended }) => ended));
+  for (const { text } of crowd) t.equal(text, `${GREETING}${frame('D', '\0')}`);
 });
 
 t.test('a thread that ends takes its callers with it', async (t) => {
