@@ -30,11 +30,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { type ExecResult, exec, type Teardown } from '../support/host.ts';
-import { qemuArguments, type WireEnd } from './qemu.ts';
+import { hasKvm, qemuArguments, type WireEnd } from './qemu.ts';
 
 const HERE = import.meta.dirname;
 const CHECKOUT = path.resolve(HERE, '../..');
 const CACHE = path.join(CHECKOUT, 'dist/machine');
+const PATIENCE = hasKvm() ? 120 : 600;
 
 export interface MachineOptions {
   /** Host name, `weft` if not given. */
@@ -55,7 +56,7 @@ export interface MachineOptions {
 }
 
 export interface MachineExecOptions {
-  /** Seconds, 120 if not given; then the command is ended and its status is 124 (137 if it had to be killed). */
+  /** Seconds, 120 if not given (600 without KVM); then the command is ended and its status is 124 (137 if it had to be killed). */
   timeout?: number;
   input?: string;
   env?: Readonly<Record<string, string>>;
@@ -138,7 +139,10 @@ export async function machine(t: Teardown, options: MachineOptions = {}): Promis
   let commands = 0;
   return {
     ...{ name, exchange, bootMs, console, stop },
-    exec: async (script, { timeout = 120, input = '', env = {}, mayFail, cwd = CHECKOUT, watch } = {}) => {
+    exec: async (
+      script,
+      { timeout = PATIENCE, input = '', env = {}, mayFail, cwd = CHECKOUT, watch } = {},
+    ) => {
       commands += 1;
       const number = String(commands);
       const folder = path.join(exchange, number);
