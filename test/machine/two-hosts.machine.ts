@@ -47,7 +47,7 @@ const ping = async (guest: Machine, from: string, to: string, ...options: string
   await guest.exec(`ip netns exec ${from} ping -n -c 1 -w 20 ${options.join(' ')} ${to}`, { mayFail: true });
 
 const [left, right] = await wire(t);
-const memory = 1024;
+const memory = 1536;
 const twoAgain = () => machine(t, { name: 'two', memory, limit: 2400, wires: [right] });
 const [one, two] = await Promise.all([
   machine(t, { name: 'one', memory, limit: 2400, wires: [left] }),
@@ -116,5 +116,5 @@ t.test('and comes back', async (t) => {
     await attach(back, name);
     await until(`${name}: reached again`, async () => (await ping(back, name, a)).status === 0);
   }
-  t.match((await one.exec('weft status', { mayFail: true })).stdout, /this host is well$/);
+  t.match(await one.exec('weft status', { mayFail: true }), { status: 0, stdout: /this host is well$/ });
 });
