@@ -55,16 +55,25 @@ export class NetworkWatch implements Watch {
   #kvs: Kvs | undefined;
   #revision = 0n;
   readonly #attempts: Attempts;
+  /** That is being asked. */
+  #endpoint: EtcdClient['endpoint'];
 
   constructor(client: EtcdClient, base: string, hooks: WatchHooks) {
     this.#client = client;
+    this.#endpoint = client.endpoint;
     this.#base = base;
     this.#hooks = hooks;
     this.#attempts = new Attempts(hooks, this.#ended.signal);
   }
 
   start(): void {
-    void this.#run();
+    void this.#attempts.repeat(
+      () => this.#attempt(),
+      (error) => {
+        this.#client.rotate(this.#endpoint);
+        return this.#client.unreachable(error);
+      },
+    );
   }
 
   close(): void {
@@ -82,20 +91,12 @@ export class NetworkWatch implements Watch {
     return this.#ended.signal.aborted;
   }
 
-  async #run(): Promise<void> {
-    while (!this.#closed) {
-      let { endpoint } = this.#client;
-      try {
-        if (this.#kvs === undefined) await this.#list();
-        // The list may have found that another one answers.
-        endpoint = this.#client.endpoint;
-        await this.#follow(endpoint);
-      } catch (error) {
-        if (this.#closed) return;
-        this.#client.rotate(endpoint);
-        await this.#attempts.failed(this.#client.unreachable(error));
-      }
-    }
+  async #attempt(): Promise<void> {
+    this.#endpoint = this.#client.endpoint;
+    if (this.#kvs === undefined) await this.#list();
+    // The list may have found that another one answers.
+    this.#endpoint = this.#client.endpoint;
+    await this.#follow(this.#endpoint);
   }
 
   async #list(): Promise<void> {

@@ -27,25 +27,22 @@ export class NodesWatch implements Watch {
   }
 
   start(): void {
-    void this.#run();
+    void this.#attempts.repeat(
+      () => this.#attempt(),
+      (error) => {
+        if (error instanceof ApiError && error.code === GONE) this.#members = undefined;
+        return this.#api.explained(error);
+      },
+    );
   }
 
   close(): void {
     this.#ended.abort();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#ended;
-    while (!signal.aborted) {
-      try {
-        if (this.#members === undefined) await this.#list();
-        await this.#follow();
-      } catch (error) {
-        if (signal.aborted) return;
-        if (error instanceof ApiError && error.code === GONE) this.#members = undefined;
-        await this.#attempts.failed(this.#api.explained(error));
-      }
-    }
+  async #attempt(): Promise<void> {
+    if (this.#members === undefined) await this.#list();
+    await this.#follow();
   }
 
   async #list(): Promise<void> {

@@ -36,8 +36,20 @@ export class Attempts {
     this.#wasOpen = true;
   }
 
+  /** Makes one attempt after the other until the end; what `explain` makes of a failure is what people are told. */
+  async repeat(attempt: () => Promise<void>, explain: (error: unknown) => Error): Promise<void> {
+    while (!this.#ended.aborted) {
+      try {
+        await attempt();
+      } catch (error) {
+        if (this.#ended.aborted) return;
+        await this.#failed(explain(error));
+      }
+    }
+  }
+
   /** Resolves when it is time for another attempt. An outage is what the next attempt cannot mend: servers restart, and history is forgotten. */
-  async failed(error: Error): Promise<void> {
+  async #failed(error: Error): Promise<void> {
     const wasOpen = this.#wasOpen;
     this.#wasOpen = false;
     if (!this.#isLost && !wasOpen) {
