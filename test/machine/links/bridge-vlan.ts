@@ -2,7 +2,7 @@
 import t from 'tap';
 import { L2, makeWorld, type World } from '../../plugins/world.ts';
 import { execIn, ip, makeOutside, OUTSIDE, ping, SILENCE } from '../../support/host.ts';
-import { addressing, batch, bothWays, type Json, STATIC, seen } from './support.ts';
+import { addressing, batch, bothWays, type Json, reference, STATIC, seen } from './support.ts';
 
 const net = (vlan: number, last: number) => ({
   ...{ ...L2, name: `net${vlan}`, vlan },
@@ -160,6 +160,26 @@ async function vethOf(world: World, known: readonly Json[]): Promise<string[]> {
   const names = known.map(hostEnd);
   return (await world.hostLinks()).filter((name) => name.startsWith('veth') && !names.includes(name));
 }
+
+t.test('beside containers of the reference, whose gateway in the VLAN is a veth', async (t) => {
+  const world = await makeWorld(t);
+  const [a, b] = [await world.container(), await world.container()];
+  const config = {
+    ...{ ...L2, cniVersion: '1.0.0', name: 'gw', vlan: 100, isGateway: true },
+    ipam: { type: 'host-local', ranges: [[{ subnet: '10.9.0.0/24' }], [{ subnet: 'fd00:9::/64' }]] },
+  };
+  const theirs = await reference(world, 'ADD', config, { container: a });
+  const ours = await world.add(config, b);
+  t.match(await seen(world.host.netns, 'br0.100'), { linkinfo: { info_kind: 'veth' } });
+  for (const { address } of theirs.ips) t.ok(await ping(b.netns, address.split('/')[0]), `to ${address}`);
+  for (const address of ['10.9.0.1', 'fd00:9::1'])
+    t.ok(await ping(b.netns, address), `to the gateway ${address}`);
+  await world.ok('CHECK', config, { container: a, prevResult: theirs });
+  await world.ok('CHECK', config, { container: b, prevResult: ours });
+  await world.ok('DEL', config, { container: a, prevResult: theirs });
+  await world.ok('DEL', config, { container: b, prevResult: ours });
+  t.notOk((await world.hostLinks()).includes(hostEnd(theirs)), 'DEL removes what the reference made');
+});
 
 t.test('as the reference does it', async (t) => {
   const world = await makeWorld(t);
