@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { OciConfig } from '../../../runtime/oci/bundle.ts';
 import { makeHost } from '../../support/host.ts';
-import { fillBin, weftIsMissing } from '../../support/plugins.ts';
+import { fillBin } from '../../support/plugins.ts';
 import { until } from '../../support/until.ts';
 
-const skip = await weftIsMissing();
-if (skip) t.plan(0, skip);
 const host = await makeHost(t);
 await fillBin(host);
 const STATES = join(host.root, 'states');
