@@ -41,16 +41,10 @@ const off = (word: string) => [word, 'off'];
 /** One entry: `ip route add ...`, `bridge fdb add ...`. */
 export function renderEntry(entry: Entry): string {
   switch (entry.kind) {
-    case 'address':
-      return line(
-        'ip',
-        'addr',
-        'add',
-        entry.address,
-        'dev',
-        entry.dev,
-        familyOf(entry.address) === 6 && 'nodad',
-      );
+    case 'address': {
+      const { address, dev } = entry;
+      return line(...['ip', 'addr', 'add', address, 'dev', dev], familyOf(address) === 6 && 'nodad');
+    }
     case 'route': {
       const { dst, via, dev, onlink, metric } = entry;
       const six = familyOf(dst) === 6;
@@ -67,36 +61,13 @@ export function renderEntry(entry: Entry): string {
     }
     case 'neighbour': {
       const { address, mac, dev } = entry;
-      return line(
-        'ip',
-        'neigh',
-        'add',
-        address,
-        'lladdr',
-        mac,
-        'dev',
-        dev,
-        'nud',
-        'permanent',
-        'proto',
-        RTPROT_WEFT,
-      );
+      const lasting = ['nud', 'permanent', 'proto', RTPROT_WEFT];
+      return line(...['ip', 'neigh', 'add', address, 'lladdr', mac, 'dev', dev], ...lasting);
     }
     case 'fdb': {
       const { mac, dev, dst, inBridge } = entry;
-      return line(
-        'bridge',
-        'fdb',
-        'add',
-        mac,
-        'dev',
-        dev,
-        'dst',
-        dst,
-        'self',
-        inBridge && 'master',
-        'static',
-      );
+      const where = ['self', inBridge && 'master', 'static'];
+      return line(...['bridge', 'fdb', 'add', mac, 'dev', dev, 'dst', dst], ...where);
     }
   }
 }
