@@ -1,13 +1,16 @@
 /** Ports that a program of the host holds: refused with its name, but for what a runtime holds for the container. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { holderWords, lineageOf } from '../../firewall/port-holders.ts';
 import { openDoor } from '../../netlink/namespace.ts';
 import { refuseHeld } from '../../plugins/portmap/held.ts';
 import { realAmbient } from '../../runtime/ambient.ts';
-import { firewallLines, type Host, makeOutside, UPLINK } from '../support/host.ts';
+import { startAgent } from '../support/agent.ts';
+import { execIn, firewallLines, type Host, makeHost, makeOutside, UPLINK } from '../support/host.ts';
+import { pluginsUnderTest, weftIsMissing } from '../support/plugins.ts';
 import { until } from '../support/until.ts';
 import { BRIDGE, makeWorld } from './world.ts';
 
@@ -116,6 +119,46 @@ t.test('ports that somebody holds', async (t) => {
   };
   await t.resolves(asked(8089, process.pid, ends), 'what a program holds that is ending');
   t.ok(waits > 0, `${waits} pauses`);
+});
+
+/** Becomes a runtime that holds a port itself while it calls a plugin, which is its argument; prints what that answers. */
+const RUNTIME = `
+import socket, subprocess, sys
+held = socket.socket()
+held.bind(('0.0.0.0', int(sys.argv[2])))
+held.listen()
+print(subprocess.run([sys.argv[1]], input=sys.argv[3].encode(), capture_output=True).stdout.decode())`;
+
+t.test('as an executable, with an agent and without', { skip: await weftIsMissing() }, async (t) => {
+  const host = await makeHost(t);
+  const { id, netns } = await host.container();
+  const result = {
+    interfaces: [{ name: 'eth0', sandbox: netns }],
+    ips: [{ address: '10.1.0.2/24', interface: 0 }],
+  };
+  const plugin = join(pluginsUnderTest(), 'portmap');
+  const asked = async (hostPort: number, ...runtime: string[]) => {
+    const prevResult = { cniVersion: '1.1.0', ...result, routes: [], dns: {} };
+    const input = JSON.stringify({ ...config({ hostPort, containerPort: 80 }), prevResult });
+    const env = {
+      ...{ CNI_COMMAND: 'ADD', CNI_CONTAINERID: id, CNI_NETNS: netns, CNI_IFNAME: 'eth0' },
+      CNI_PATH: pluginsUnderTest(),
+    };
+    const [file = plugin, ...args] = runtime;
+    const rest = runtime.length > 0 ? [...args, plugin, String(hostPort), input] : [];
+    return JSON.parse((await host.exec(file, rest, { env, input, mayFail: true })).stdout);
+  };
+  await host.daemon('server', 'python3', ['-m', 'http.server', '--bind', '0.0.0.0', '8080']);
+  await until('it listens', async () => /:8080\b/.test((await execIn(host.netns, 'ss', ['-Hltn'])).stdout));
+  for (const way of ['without', 'with']) {
+    if (way === 'with') await startAgent(host, { bin: pluginsUnderTest() });
+    t.match(await asked(8080), { code: 104, msg: /held by python3 \(process \d+\)/ }, `${way} an agent`);
+    t.match(
+      await asked(8081, 'python3', '-c', RUNTIME),
+      { ips: [{ address: '10.1.0.2/24' }] },
+      `${way}: its runtime has it`,
+    );
+  }
 });
 
 t.test('who holds', async (t) => {
