@@ -80,10 +80,7 @@ t.test(
     ];
     const lines = rendered(linux({ namespaces, uidMappings: [{ containerID: 0, hostID: 1, size: 1 }] }));
     const order = ['join time /proc/7/ns/time', 'join user /proc/7/ns/user', 'clone mnt', 'user 0 0 ""'];
-    t.same(
-      lines.filter((line) => order.includes(line)).slice(0, order.length),
-      order,
-    );
+    t.same(lines.filter((line) => order.includes(line)).slice(0, order.length), order);
     t.notOk(
       lines.some((line) => line.startsWith('uids')),
       'it has its ids already',
