@@ -21,7 +21,8 @@ _weft() {
   done
   if (( \${#proposals} )); then _describe weft proposals; else _files; fi
 }
-compdef _weft weft
+# Loaded by fpath it is called at once; by eval it is told whom it completes.
+if [[ $funcstack[1] = _weft ]]; then _weft "$@"; else compdef _weft weft; fi
 `,
   fish: `# fish completion for weft: weft completion fish | source
 function __weft_complete
