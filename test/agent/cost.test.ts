@@ -35,25 +35,25 @@ exec strace -D -f -qq -y -s 300 -o '${trace}' -e trace=${CALLS} -e signal=none '
     await ok(host, command, { container, config, bin });
     done[command] += 1;
     await served(agent, command, done[command]);
-    const ends = `"${join(host.dirs.data, NETWORK.name)}/lock"`;
+    const end = command === 'ADD' ? /rename\(.*attachments\/\.veth/ : /close\(\d+<[^>]*\/lock>/;
     let lines: string[] = [];
     await until('the trace is written', async () => {
       lines = (await readFile(trace, 'utf8'))
         .slice(before)
         .split('\n')
         .filter((line) => line.startsWith(`${agent.pid} `) && !line.includes(' resumed>'));
-      return lines.some((line) => line.includes(ends));
+      return lines.some((line) => end.test(line));
     });
-    const ours = (line: string) => line.includes(host.dirs.data) || /attachments\/\.?\w+/.test(line);
+    const isOurs = (line: string) => line.includes(host.dirs.data) || /rename.*attachments\//.test(line);
     const cut = lines.slice(
-      lines.findIndex((line) => line.includes(container.netns)),
-      lines.findLastIndex(ours) + 1,
+      lines.findIndex((line) => line.includes(container.netns) && !/^\d+ +p?(read|write)/.test(line)),
+      lines.findLastIndex(isOurs) + 1,
     );
+    // By the clock the agent lists the records, and looks into its folders for names and DHCP.
+    const byTheClock = (line: string) =>
+      /attachments[">]/.test(line) || (line.includes(host.dirs.run) && !line.includes('/leases/'));
     const counts: Counts = {};
-    // The folder of the records is listed by the clock.
-    for (const line of cut.filter(
-      (one) => !/attachments[">]/.test(one) && !/pipe:|socket:|event/.test(one),
-    )) {
+    for (const line of cut.filter((one) => !byTheClock(one) && !/pipe:|socket:|event/.test(one))) {
       const name = /^\d+ +(\w+)\(/.exec(line)?.[1];
       if (name !== undefined) counts[name] = (counts[name] ?? 0) + 1;
     }
