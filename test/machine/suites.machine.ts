@@ -3,9 +3,23 @@ import t from 'tap';
 import { runInside } from './inside.ts';
 import { machine } from './machine.ts';
 
-const SUITES = ['bridge', 'vxlan', 'routed', 'portmap', 'masquerade', 'firewall', 'bandwidth', 'macvlan'];
+const PLUGINS = ['bridge', 'vxlan', 'routed', 'portmap', 'masquerade', 'firewall', 'bandwidth', 'macvlan'];
+const NETLINK = [
+  'link',
+  'address',
+  'neighbour',
+  'route',
+  'qdisc',
+  'nftables',
+  'ipset',
+  'conntrack',
+  'monitor',
+  'offload',
+];
 
-t.test('plugins', async (t) => {
+t.test('suites', async (t) => {
   const guest = await machine(t, { memory: 3072, limit: 7200 });
-  for (const suite of SUITES) await runInside(t, guest, `test/plugins/${suite}.test.ts`);
+  for (const suite of PLUGINS) await runInside(t, guest, `test/plugins/${suite}.test.ts`);
+  await runInside(t, guest, 'test/cluster/host-stretched.test.ts');
+  for (const suite of NETLINK) await runInside(t, guest, `test/netlink/${suite}.test.ts`);
 });
