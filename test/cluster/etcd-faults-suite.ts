@@ -9,7 +9,7 @@ import { clashes, containers, etcdAt, follow, hosts, open, request, told } from 
 
 t.test('etcd killed and started again, stopped and resumed: told once each, nothing is lost', async (t) => {
   const etcd = await makeEtcd(t);
-  const one = await open(t, etcdAt(etcd.address));
+  const one = await open(t, etcdAt(etcd.address, '', 1));
   follow(t, one);
   const member = await one.registry.join(request(1));
   await told(one, 'joined', (state) => state.members.length === 1);
@@ -39,9 +39,9 @@ t.test('etcd killed and started again, stopped and resumed: told once each, noth
 t.test('a host cut off until its lease runs out takes the same again, or says that it is gone', async (t) => {
   const etcd = await makeEtcd(t);
   const pools = [{ prefix: '10.244.0.0/23', blockLength: 24 }];
-  const free = await open(t, etcdAt(etcd.address));
+  const free = await open(t, etcdAt(etcd.address, '', 1));
   follow(t, free);
-  const cut = await open(t, etcdAt(etcd.other, '&ttl=2'));
+  const cut = await open(t, etcdAt(etcd.other, '&ttl=2', 1));
   follow(t, cut);
   const member = await cut.registry.join(request(1, { pools }));
   await cut.registry.publish('pods', 'host-1', containers('host-1', 3));
@@ -77,7 +77,7 @@ t.test('a host cut off until its lease runs out takes the same again, or says th
 t.test('etcd loses all it had: hosts put back what they hold', async (t) => {
   const etcd = await makeEtcd(t);
   // A long time to live: it is the watch that notices, the next renewal is a minute away.
-  const clients = await Promise.all([1, 2, 3].map(() => open(t, etcdAt(etcd.address))));
+  const clients = await Promise.all([1, 2, 3].map(() => open(t, etcdAt(etcd.address, '', 1))));
   const before = await Promise.all(clients.map(({ registry }, index) => registry.join(request(index + 1))));
   const [one] = clients;
   if (one === undefined) throw new Error('no clients');
@@ -107,7 +107,7 @@ t.test(
   'a host with many blocks whose lease is revoked: all of them, and its containers, are back',
   async (t) => {
     const etcd = await makeEtcd(t);
-    const one = await open(t, etcdAt(etcd.address));
+    const one = await open(t, etcdAt(etcd.address, '', 1));
     follow(t, one);
     const pool = { prefix: '10.9.0.0/16', blockLength: 26 };
     await one.registry.join(request(1, { pools: [pool] }));
@@ -125,7 +125,7 @@ t.test(
     // Another process of this host, which knows of no lease, on a record that was removed by hand.
     await one.registry.close();
     await etcd.etcdctl('del', '/weft/pods/hosts/host-1');
-    const two = await open(t, etcdAt(etcd.address));
+    const two = await open(t, etcdAt(etcd.address, '', 1));
     const subnets = before.members[0]?.subnets ?? [];
     t.same((await two.registry.join(request(1, { pools: [pool], before: subnets }))).subnets, subnets);
     const listed = await etcd.etcdctl('get', '/weft/', '--prefix', '-w', 'json');
@@ -140,8 +140,8 @@ t.test(
 
 t.test('history compacted while a watcher is away: it gets the whole list', async (t) => {
   const etcd = await makeEtcd(t);
-  const free = await open(t, etcdAt(etcd.address));
-  const cut = await open(t, etcdAt(etcd.other));
+  const free = await open(t, etcdAt(etcd.address, '', 1));
+  const cut = await open(t, etcdAt(etcd.other, '', 1));
   follow(t, cut);
   await free.registry.join(request(1));
   await free.registry.join(request(2));

@@ -80,8 +80,9 @@ export function clashes(members: readonly Member[]): string[] {
   );
 }
 
-/** A location on a real etcd, with little patience. */
-export const etcdAt = (address: string, more = '') => `etcd://${address}/weft?timeout=1${more}`;
+/** A location on a real etcd. `seconds`: for an answer; few where it is to be missed. */
+export const etcdAt = (address: string, more = '', seconds = 30) =>
+  `etcd://${address}/weft?timeout=${seconds}${more}`;
 
 /** So many containers of a host, from the given one on. */
 export const containers = (host: string, count: number, from = 0): Endpoint[] =>

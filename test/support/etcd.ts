@@ -137,7 +137,9 @@ class EtcdProcess implements Etcd {
     const secure = tls === undefined ? [] : ['--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key];
     const endpoint = `--endpoints=${tls === undefined ? 'http' : 'https'}://${this.address}`;
     const env = { ETCDCTL_API: '3' };
-    return (await exec('etcdctl', [endpoint, ...secure, ...args], { env })).stdout;
+    // Its own patience is five seconds; who asks whether it is there asks again.
+    const patience = args[0] === 'endpoint' ? [] : ['--command-timeout=60s'];
+    return (await exec('etcdctl', [endpoint, ...secure, ...patience, ...args], { env })).stdout;
   }
 }
 
