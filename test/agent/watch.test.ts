@@ -19,6 +19,10 @@ t.test('storms are waited out, and what comes after is heard again', async (t) =
     },
     failed: (error) => t.fail(String(error)),
   });
+  t.teardown(() => {
+    watch.close();
+    namespace.close();
+  });
   const run = (line: string) => host.exec('sh', ['-c', line]);
 
   await run('ip link add p0 type veth peer name p1; ip link set p0 up');
@@ -52,8 +56,6 @@ t.test('storms are waited out, and what comes after is heard again', async (t) =
     await run('ip addr add 10.1.0.1/32 dev lo; ip addr del 10.1.0.1/32 dev lo');
     return heard.includes('state');
   });
-  watch.close();
-  namespace.close();
 });
 
 t.test('a storm that begins while the ears are being opened leaves none open behind', async (t) => {
