@@ -20,9 +20,9 @@ const REQUEST: TraceEvent[] = [
   event('exec', 200, launcher),
   event('connect', 250, { ...launcher, end: 260 }),
   event('accept', 255, { end: 270 }),
+  event('sendto', 280, launcher),
   event('write', 300, { a: SOCKET }),
-  event('sendto', 340, launcher),
-  event('read', 360, { a: SOCKET }),
+  event('received', 360),
   event('open', 400, { b: 30 }),
   event('flock', 410, { end: 420, a: 30 }),
   event('open', 430, { b: 31 }),
@@ -44,11 +44,9 @@ t.test('phases follow each other without a gap, and add up to the whole', async 
     phases.map(({ what, took }) => [what, took]),
     [
       ['process: spawn, exec', 100],
-      ['launcher: its own start', 50],
+      ['launcher: its own start, who asks and where', 50],
       ['launcher connects, agent wakes up', 20],
-      ['agent: takes the connection', 30],
-      ['launcher: greeting, standard input, request', 40],
-      ['agent wakes up for the request', 20],
+      ['agent looks at the caller, greets, takes the request', 90],
       ['JavaScript', 40],
       ['leases, under their lock', 100],
       ['JavaScript', 40],
@@ -80,7 +78,7 @@ t.test('messages of the main thread, and a namespace that it lets another thread
       1000,
     ) ?? [];
   t.strictSame(
-    phases.slice(8, 15).map(({ what, took }) => [what, took]),
+    phases.slice(6, 13).map(({ what, took }) => [what, took]),
     [
       ['JavaScript', 45],
       ['join namespace', 15],
