@@ -84,6 +84,7 @@ t.test('any function with any arguments', async (t) => {
       )
         return;
       if (name === 'openNamespace' && args[0] === undefined) return;
+      if (/File$|Folder$|^claimName/.test(name) && typeof args[0] === 'string') return;
       const result = await outcome(() => functions[name](...args));
       // Closing and removing what is not there is no error; a descriptor of the test's own may be a socket; some take nothing.
       if (!/^close|^remove|^trimMemory|^placeOf|[cC]aller/.test(name) && !(result instanceof Error))

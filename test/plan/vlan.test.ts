@@ -70,17 +70,22 @@ interface Fake {
   namespace: Namespace;
   asked: string[];
   links: Map<string, Partial<Link>>;
+  /** VLANs that the bridge itself is in. */
+  vids: Set<number>;
 }
 
 /** A host whose kernel has VLAN links and filtering. `refuse` fails the operation that is so described. */
 function fakeHost(refuse?: string): Fake {
   const found = new Map<string, Partial<Link>>([['br0', { index: 10, kind: 'bridge', up: true, mtu: 1500 }]]);
   const asked: string[] = [];
+  const vids = new Set<number>();
   const answer = (op: Op, index: number) => {
     asked.push(op.what);
     const fail = (errno: string) => new NetlinkError({ errno, what: op.what, index });
     if (op.what === refuse) throw fail('ENOMEM');
     const [, verb, name = ''] = /^(look up link|create vlan|delete link) (.*)$/.exec(op.what) ?? [];
+    if (op.what === 'add VLANs to link 10') vids.add(5);
+    if (op.what === 'list VLANs of link 10') return { ok: true, value: [...vids].map((vid) => ({ vid })) };
     if (op.what === 'list links') return { ok: true, value: [...found.values()] };
     if (verb === 'create vlan')
       found.set(name, { index: 11, kind: 'vlan', vlan: { id: 5 }, link: 10, up: true });
@@ -92,11 +97,11 @@ function fakeHost(refuse?: string): Fake {
     return { ok: false, error };
   };
   const namespace = { send: async (...ops: Op[]) => ops.map(answer) } as unknown as Namespace;
-  return { namespace, asked, links: found };
+  return { namespace, asked, links: found, vids };
 }
 
 t.test('where the kernel has them: made once, the bridge in the VLAN, shared by all', async (t) => {
-  const { namespace, asked, links } = fakeHost();
+  const { namespace, asked, links, vids } = fakeHost();
   await apply([VLAN], surroundings(namespace));
   t.same(asked, ['look up link br0', 'look up link br0.5', 'create vlan br0.5', 'add VLANs to link 10']);
   t.same(await verify([VLAN], surroundings(namespace)), []);
@@ -114,6 +119,9 @@ t.test('where the kernel has them: made once, the bridge in the VLAN, shared by 
   t.match(await verify([VLAN], surroundings(namespace)), [{ found: 'a VLAN of link 99' }]);
   links.set('br0.5', { index: 11, kind: 'vlan', vlan: { id: 5 }, link: 10, up: false });
   t.match(await verify([VLAN], surroundings(namespace)), [{ wanted: 'up', found: 'down' }]);
+  links.set('br0.5', { index: 11, kind: 'vlan', vlan: { id: 5 }, link: 10, up: true });
+  vids.clear();
+  t.match(await verify([VLAN], surroundings(namespace)), [{ wanted: 'in VLAN 5', found: 'not in it' }]);
 });
 
 t.test('a failure after it was made takes it back, unless the bridge has other ports', async (t) => {
