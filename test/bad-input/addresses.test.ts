@@ -265,7 +265,7 @@ t.test('no address is left', async (t) => {
   await refuseAll(
     t,
     [
-      ...hostLocal([{ name: 'exhausted', ipam: small, code: 103, says: full }]),
+      ...hostLocal([{ name: 'exhausted', ipam: small, code: 103, says: full, late: true }]),
       ...hostLocal([{ name: 'STATUS', command: 'STATUS', ipam: small, code: 50, says: full }]),
       ...hostLocal([
         {

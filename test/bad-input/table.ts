@@ -20,7 +20,7 @@ export interface Row {
   before?: (place: Place) => string;
   /** Takes it back; then DEL succeeds, whatever it said before. */
   after?: (place: Place) => string;
-  /** The fault shows only when the leases were asked: their lock and the place of the round robin may be there afterwards. */
+  /** The fault shows only when the leases were asked: their lock, the place of the round robin and a spare file may be there afterwards. */
   late?: boolean;
   /** The code with which DEL of the same input is refused, where nothing could be done; DEL succeeds otherwise. */
   del?: number | undefined;
