@@ -5,6 +5,7 @@ import type { Door, Namespace } from '../netlink/door.ts';
 import { codeOf, explainError } from '../plan/failure.ts';
 import type { MasqueradeBackend } from '../plan/step.ts';
 import type { Surroundings } from '../plan/surroundings.ts';
+import { surroundingsOf } from './surroundings.ts';
 
 /** What a plugin's verbs stand on besides their request. */
 export interface PluginKit {
@@ -104,33 +105,16 @@ function sessionOf(
   container: Namespace | undefined,
   late: (() => Promise<unknown>)[],
 ): Session {
+  const surroundings = surroundingsOf(ambient, host, container);
   const backends = new Map<MasqueradeBackend | undefined, Promise<FirewallBackend>>();
-  const openFirewall = async (backend?: MasqueradeBackend) => {
-    const { firewall } = await import('../firewall/select.ts');
-    return await firewall(host, ambient, backend);
-  };
   return {
+    ...surroundings,
     ambient,
-    host,
-    container,
     firewall(backend) {
-      const open = backends.get(backend) ?? openFirewall(backend);
+      const open = backends.get(backend) ?? surroundings.firewall(backend);
       backends.set(backend, open);
       return open;
     },
-    async macFilter() {
-      const { macFilter } = await import('../firewall/mac-filter.ts');
-      return macFilter(host, ambient);
-    },
-    async ports(backend) {
-      const { portBackend } = await import('../firewall/select-ports.ts');
-      return await portBackend(host, ambient, backend);
-    },
-    async forward() {
-      const { forwardRules } = await import('../firewall/forward.ts');
-      return forwardRules(host, ambient);
-    },
-    sleep: (duration) => new Promise((resolve) => setTimeout(resolve, duration)),
     ...(ambient.afterAnswer && { afterwards: (part) => void late.push(part) }),
   };
 }

@@ -2,6 +2,7 @@
  * Puts back what others remove of ours: looks when the kernel tells that something went, and compares the attachments' records with the
  * host (docs/repair.md, docs/decisions/0004-repair-from-records.md).
  */
+
 import type { Ambient } from '../../cni/ambient.ts';
 import { lackInSets } from '../../firewall/forward-iptables.ts';
 import type { Namespace } from '../../netlink/door.ts';
@@ -12,8 +13,8 @@ import type { ForwardStep, MasqueradeStep } from '../../plan/step.ts';
 import { admissionOf } from '../../plan/steps/forward.ts';
 import type { Surroundings } from '../../plan/surroundings.ts';
 import { bootId } from '../../plugins/record.ts';
+import { surroundingsOf } from '../../plugins/surroundings.ts';
 import { type Finding, type Wanted, wanted } from './finding.ts';
-import { watchedHost } from './host.ts';
 import { HostLook } from './host-look.ts';
 import { living, missingOnHost, missingRules } from './missing.ts';
 import { missingInIptables } from './missing-masquerade.ts';
@@ -95,7 +96,7 @@ export class Repair {
   private constructor(options: RepairOptions, host: Namespace) {
     this.#options = options;
     this.#host = host;
-    this.#surroundings = watchedHost(host, options.ambient);
+    this.#surroundings = surroundingsOf(options.ambient, host, undefined);
     this.#records = options.records;
   }
 

@@ -31,13 +31,13 @@ export async function lackingParts(
   host: Namespace,
   ambient: Ambient,
 ): Promise<{ found: { link: Finding[]; rules: Finding[] }; surroundings: Surroundings }> {
-  const [{ bootId, recordFolder }, { isCurrent, Records }, { watchedHost }] = await Promise.all([
+  const [{ bootId, recordFolder }, { isCurrent, Records }, { surroundingsOf }] = await Promise.all([
     import('../../plugins/record.ts'),
     import('../../agent/repair/records.ts'),
-    import('../../agent/repair/host.ts'),
+    import('../../plugins/surroundings.ts'),
   ]);
   const boot = bootId();
-  const surroundings = watchedHost(host, ambient);
+  const surroundings = surroundingsOf(ambient, host, undefined);
   const known = new Records(recordFolder(ambient.paths.cacheDir))
     .all()
     .filter(({ record }) => record.boot === boot && record.host === host.identity);
